@@ -1,0 +1,1 @@
+"""The door to the Aleph network: the only importer of the SDK."""

@@ -1,0 +1,1 @@
+"""The human verbs: aleph-agentctl."""

@@ -1,0 +1,42 @@
+"""Who is on the other end of a call."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+"""Reports `(done, total or None, message)` to whoever waits for a long call."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What the kernel says of the process at the other end of a socket (SO_PEERCRED)."""
+
+    uid: int
+    pid: int
+    human: bool = False
+    """True on control.sock, which an agent's sandbox is not given."""
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """Limits that a session's own environment asks for: each can only tighten. None: no wish."""
+
+    max_session_spend_units: int | None = None
+    max_concurrent_vms: int | None = None
+    max_ttl_hours: float | None = None
+    cost_threshold_units: int | None = None
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One session's identity. `project` and `client` are claims of the client, never proof."""
+
+    session: str
+    peer: Peer
+    project: str = ""
+    client: str = ""
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    spending_refused: str = ""
+    """Not empty: why this session may not spend (its settings name another key, payer or network)."""
+    notices: tuple[str, ...] = ()
+    """Settings of the session that were ignored; shown once in its first answer."""

@@ -1,0 +1,1 @@
+"""How callers come in: MessagePack-RPC, and MCP over it."""

@@ -1,0 +1,1 @@
+"""The verbs of agents: one file per tool."""

@@ -1,0 +1,1 @@
+"""A local Aleph network over real HTTP, for tests and the demo."""

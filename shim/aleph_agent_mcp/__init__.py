@@ -1,0 +1,1 @@
+"""A byte pipe between an MCP client on stdio and the daemon."""
