@@ -1,0 +1,38 @@
+"""What the owner allows. Amounts in network units; None switches a limit off."""
+
+from dataclasses import dataclass
+
+from .money import UNITS_PER_CREDIT
+
+LONGEST_LEASE_HOURS = 8760.0
+"""No setting may ask for leases longer than a year."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The policy's numbers, with the mission's defaults and ours."""
+
+    max_concurrent_vms: int = 3
+    default_ttl_hours: float = 4.0
+    max_ttl_hours: float = 24.0
+    balance_guard_percent: int = 20
+    cost_threshold_units: int = 10 * UNITS_PER_CREDIT
+    max_session_spend_units: int | None = None
+    max_daily_spend_units: int | None = 1000 * UNITS_PER_CREDIT
+    max_hourly_burn_units: int | None = None
+    min_balance_units: int | None = None
+    human_approval_threshold_units: int | None = 200 * UNITS_PER_CREDIT
+    max_creates_per_hour: int = 20
+    allowed_os_images: frozenset[str] | None = None
+    allowed_crns: frozenset[str] | None = None
+    max_compute_units: int | None = None
+
+    @property
+    def default_ttl_s(self) -> float:
+        """The lease of a create that names none, in seconds."""
+        return self.default_ttl_hours * 3600
+
+    @property
+    def max_ttl_s(self) -> float:
+        """The longest whole life of a VM, extensions included, in seconds."""
+        return self.max_ttl_hours * 3600
