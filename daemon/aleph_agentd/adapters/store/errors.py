@@ -1,0 +1,44 @@
+"""What can go wrong with the store itself.
+
+ports.StoreTrouble   the store did not do what was asked
+├── StoreBroken      the file cannot be used: corrupt, unreadable, not ours
+├── StoreNewer       written by a newer aleph-agentd
+└── StoreFull        no room on the disk; nothing was written
+"""
+
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError
+
+from ...ports import StoreTrouble
+
+_BROKEN = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY"})
+
+
+class StoreBroken(StoreTrouble):
+    """The database cannot be used; `reason` says why, `path` which one."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"the inventory {path} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class StoreNewer(StoreTrouble):
+    """The database has a newer schema than this program knows."""
+
+
+class StoreFull(StoreTrouble):
+    """There is no room left for the database; the transaction was rolled back."""
+
+
+def translated(error: DBAPIError | sqlite3.Error, path: str) -> StoreTrouble:
+    """A driver's error in our words."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    # Extended codes are the primary one with a suffix: SQLITE_CORRUPT_INDEX.
+    name = "_".join(str(getattr(cause, "sqlite_errorname", "")).split("_")[:2])
+    if name == "SQLITE_FULL":
+        return StoreFull(f"no room on the disk for the inventory {path}: {cause}")
+    if name in _BROKEN:
+        return StoreBroken(path, str(cause))
+    return StoreTrouble(f"the inventory {path} did not answer: {cause}")

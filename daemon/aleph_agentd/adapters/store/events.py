@@ -1,0 +1,26 @@
+"""What happened, in order; the newest ten thousand."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select
+
+from ...domain.model import Event
+from .schema import events
+
+KEPT = 10_000
+_PRUNE_EVERY = 500
+
+
+def record(connection: Connection, kind: str, item_hash: str, text: str, now: datetime) -> Event:
+    """Add an event. Ids only grow, also when old events are dropped."""
+    values = {"at": now, "kind": kind, "item_hash": item_hash, "text": text}
+    number = connection.execute(insert(events).values(**values).returning(events.c.id)).scalar_one()
+    if number % _PRUNE_EVERY == 0:
+        connection.execute(delete(events).where(events.c.id <= number - KEPT))
+    return Event(number, now, kind, item_hash, text)
+
+
+def since(connection: Connection, after_id: int, limit: int) -> list[Event]:
+    """Events after this id, oldest first."""
+    query = select(events).where(events.c.id > after_id).order_by(events.c.id).limit(limit)
+    return [Event(row.id, row.at, row.kind, row.item_hash, row.text) for row in connection.execute(query)]

@@ -1,0 +1,51 @@
+"""Numbered changes of the schema. A new database is made whole; an old one is copied first."""
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection, Engine, insert, inspect, select, update
+
+from .engine import WRITES, back_up, where
+from .errors import StoreBroken, StoreNewer
+from .schema import meta, metadata
+
+SCHEMA_VERSION = 1
+
+Step = Callable[[Connection], None]
+
+STEPS: Mapping[int, Step] = {}
+"""Version to the step that leads there from the one before; never edited once released."""
+
+_KEY = "schema_version"
+
+
+def migrate(engine: Engine, steps: Mapping[int, Step] = STEPS, target: int = SCHEMA_VERSION) -> None:
+    """Bring a database to the schema of this program; each step is one transaction."""
+    with engine.begin() as connection:
+        found = _version(connection, where(engine))
+    if found > target:
+        raise StoreNewer(
+            f"the inventory {where(engine)} has schema {found}, this aleph-agentd knows up to {target}: "
+            "start the newer version again, or restore the copy made before its first start"
+        )
+    writer = engine.execution_options(**{WRITES: True})
+    if not found:
+        with writer.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(insert(meta).values(key=_KEY, value=str(target)))
+        return
+    if found < target:
+        back_up(engine, found)
+    for version in range(found + 1, target + 1):
+        with writer.begin() as connection:
+            steps[version](connection)
+            connection.execute(update(meta).where(meta.c.key == _KEY).values(value=str(version)))
+
+
+def _version(connection: Connection, path: str) -> int:
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return 0
+    text = connection.scalar(select(meta.c.value).where(meta.c.key == _KEY)) if "meta" in tables else None
+    if text is None or not text.isdigit():
+        raise StoreBroken(path, "it is a database, but not an inventory of aleph-agentd")
+    return int(text)

@@ -1,0 +1,81 @@
+"""The one thread that talks to the database, and the one place where transactions begin and end."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from .engine import WRITES, open_engine, where
+from .errors import translated
+from .migrations import migrate
+
+T = TypeVar("T")
+
+
+class Transactions:
+    """A database behind a thread. Open it with `await SqlInventory.open(url)`."""
+
+    def __init__(self, engine: Engine, worker: ThreadPoolExecutor) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(**{WRITES: True})
+        self._worker = worker
+        self.version = 0
+        """Grows with each committed write: what was read at one version holds while it lasts."""
+        self.on_change: Callable[[], None] | None = None
+        """Called in the event loop after each committed write."""
+
+    @classmethod
+    async def open(cls, url: URL | str) -> Self:
+        """A migrated, sound database. Raises StoreTrouble."""
+        worker = ThreadPoolExecutor(1, "inventory")
+        try:
+            engine = await asyncio.get_running_loop().run_in_executor(worker, _open, url)
+        except BaseException:
+            worker.shutdown(wait=False)
+            raise
+        return cls(engine, worker)
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the database."""
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._engine.dispose)
+        self._worker.shutdown(wait=False)
+
+    async def _transact(self, work: Callable[[Connection], T], *, writes: bool = True) -> T:
+        """Run `work` as one transaction in the thread.
+
+        A cancelled caller leaves it to happen completely or, if it has not begun, not at all.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, self._run, work, writes, loop)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._transact(work, writes=False)
+
+    def _run(self, work: Callable[[Connection], T], writes: bool, loop: asyncio.AbstractEventLoop) -> T:
+        try:
+            with (self._writer if writes else self._engine).begin() as connection:
+                result = work(connection)
+        except (DBAPIError, sqlite3.Error) as error:
+            raise translated(error, where(self._engine)) from error
+        if writes and not loop.is_closed():
+            # From here, not after the await: the caller may have been cancelled meanwhile.
+            loop.call_soon_threadsafe(self._changed)
+        return result
+
+    def _changed(self) -> None:
+        self.version += 1
+        if self.on_change:
+            self.on_change()
+
+
+def _open(url: URL | str) -> Engine:
+    engine = open_engine(url)
+    try:
+        migrate(engine)
+    except (DBAPIError, sqlite3.Error) as error:
+        raise translated(error, where(engine)) from error
+    return engine

@@ -1,0 +1,165 @@
+"""The rows of VMs: reading them, and the few ways in which they change."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Float,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    insert,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+
+from ...domain.errors import NotFound
+from ...domain.leases import due_at
+from ...domain.model import LEASED, LIVE, TRANSITIONS, Vm, VmState
+from ...ports import StaleRow
+from .rows import chunks, to_row, to_vm
+from .schema import vms
+
+_HASH_PREFIX = re.compile(r"[0-9a-f]{8,64}")
+_LONGEST_REFERENCE = 256
+_FIXED = frozenset(
+    {"item_hash", "lease_id", "create_id", "created_at", "state", "expires_at", "lease_version"}
+)
+"""What no fact may change: identity, and what only transitions and extensions move."""
+
+
+def add(connection: Connection, vm: Vm) -> None:
+    """A new row."""
+    connection.execute(insert(vms).values(**to_row(vm)))
+
+
+def get(connection: Connection, item_hash: str) -> Vm | None:
+    """The row, if there is one."""
+    row = connection.execute(select(vms).where(vms.c.item_hash == item_hash)).one_or_none()
+    return to_vm(row) if row else None
+
+
+def held(connection: Connection, item_hash: str) -> Vm:
+    """The row, kept from changing until the transaction ends. Raises NotFound."""
+    row = connection.execute(select(vms).where(vms.c.item_hash == item_hash).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no VM {item_hash[:64]} in the inventory.", "See aleph_list_my_vms.")
+    return to_vm(row)
+
+
+def change(connection: Connection, vm: Vm, **facts: Any) -> Vm:
+    """Store changed fields of a held row, whichever they are, and its new due time."""
+    changed = replace(vm, **facts)
+    statement = update(vms).where(vms.c.item_hash == vm.item_hash)
+    connection.execute(statement.values(**facts, due_at=due_at(changed)))
+    return changed
+
+
+def note(
+    connection: Connection, item_hash: str, states: Collection[VmState] | None, facts: dict[str, Any]
+) -> Vm:
+    """Facts without a transition."""
+    check_facts(facts)
+    vm = held(connection, item_hash)
+    if states is not None and vm.state not in states:
+        raise StaleRow(vm)
+    return change(connection, vm, **facts)
+
+
+def check_transition(vm: Vm, to: VmState) -> None:
+    """Raises StaleRow when a row in its state may not become this."""
+    if to not in TRANSITIONS[vm.state]:
+        raise StaleRow(vm)
+
+
+def check_facts(facts: dict[str, Any]) -> None:
+    """Raises TypeError for what is not a fact: a mistake in our own code."""
+    if wrong := _FIXED & facts.keys():
+        raise TypeError(f"not changed as a fact: {', '.join(sorted(wrong))}")
+
+
+def find(connection: Connection, reference: str, limit: int) -> list[Vm]:
+    """By exact hash, else by name among the living, else by prefix: the living, else all."""
+    wanted = reference.strip()
+    if not wanted or len(wanted) > _LONGEST_REFERENCE or not wanted.isprintable():
+        return []
+    if exact := get(connection, wanted.lower()):
+        return [exact]
+    living = select(vms).where(vms.c.state.in_(LIVE))
+    if named := _newest(connection, living.where(vms.c.name == wanted), limit):
+        return named
+    prefix = wanted.lower()
+    if not _HASH_PREFIX.fullmatch(prefix):
+        return []
+    # Every hash that starts so, as a range: no LIKE, so nothing to escape, and any engine's index serves.
+    begins = and_(vms.c.item_hash >= prefix, vms.c.item_hash < prefix + "g")
+    return _newest(connection, living.where(begins), limit) or _newest(
+        connection, select(vms).where(begins), limit
+    )
+
+
+def _newest(connection: Connection, query: Select[Any], limit: int) -> list[Vm]:
+    ordered = query.order_by(vms.c.created_at.desc(), vms.c.item_hash.desc()).limit(limit)
+    return [to_vm(row) for row in connection.execute(ordered)]
+
+
+def attempts_of(connection: Connection, create_id: str) -> list[Vm]:
+    """The rows of one create, oldest first."""
+    query = select(vms).where(vms.c.create_id == create_id).order_by(vms.c.created_at, vms.c.item_hash)
+    return [to_vm(row) for row in connection.execute(query)]
+
+
+def page(connection: Connection, states: Sequence[VmState], limit: int, after: str) -> list[Vm]:
+    """Newest first, from behind `after`. Raises NotFound when that row is no longer there."""
+    query = select(vms).where(vms.c.state.in_(states))
+    if after:
+        last = held(connection, after)
+        place = tuple_(vms.c.created_at, vms.c.item_hash)
+        query = query.where(place < tuple_(last.created_at, last.item_hash))
+    return _newest(connection, query, limit)
+
+
+def count(connection: Connection, states: Sequence[VmState]) -> int:
+    """How many rows are in these states."""
+    return connection.scalar(select(func.count()).where(vms.c.state.in_(states))) or 0
+
+
+def due(connection: Connection, now: datetime, limit: int) -> list[Vm]:
+    """Rows whose time has come, in the order of `leases.urgency`."""
+    billing = and_(vms.c.state.in_(LIVE), vms.c.forgotten_at.is_(None))
+    query = (
+        select(vms)
+        .where(vms.c.due_at <= now)
+        .order_by(
+            billing.desc(),
+            vms.c.state.in_(LEASED).desc(),
+            cast(type_coerce(vms.c.rate, Text), Float).desc(),
+            vms.c.due_at,
+        )
+        .limit(limit)
+    )
+    return [to_vm(row) for row in connection.execute(query)]
+
+
+def next_due_at(connection: Connection) -> datetime | None:
+    """The earliest due time of all rows."""
+    earliest: datetime | None = connection.scalar(select(func.min(vms.c.due_at)))
+    return earliest
+
+
+def known(connection: Connection, item_hashes: Sequence[str]) -> dict[str, Vm]:
+    """The rows among these hashes."""
+    found = (
+        to_vm(row)
+        for chunk in chunks(item_hashes)
+        for row in connection.execute(select(vms).where(vms.c.item_hash.in_(chunk)))
+    )
+    return {vm.item_hash: vm for vm in found}
