@@ -1,0 +1,82 @@
+"""The complete listing of our INSTANCEs: all of it, or trouble.
+
+A CCN states a total with every page, counted from a cache while the page is full and exactly on the last
+one. So we go on until a page is short, and then we must hold as many as any page has stated.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...domain.model import NetworkInstance
+from ...ports import NetworkTrouble
+from .ccn import Ccn
+from .checked import clean, instant, listing, making_sense, mapping, sha256, text, whole
+from .stamps import read_stamp
+
+PAGE = 100
+MAX_MESSAGES = 100_000
+_PATH = "/api/v0/messages.json"
+
+
+async def list_instances(ccn: Ccn, host: str, sender: str) -> list[NetworkInstance]:
+    """Every processed or removing INSTANCE of a sender, as one host lists them."""
+    found: dict[str, NetworkInstance | None] = {}
+    stated = 0
+    for page in range(1, MAX_MESSAGES // PAGE + 2):
+        entries, total = await _page(ccn, host, sender, page)
+        stated = max(stated, total)
+        _add(f"GET {host}{_PATH}", found, entries, sender)
+        if len(entries) < PAGE:
+            if len(found) != stated or total != stated:
+                raise NetworkTrouble(f"GET {host}{_PATH}", f"listed {len(found)} of {stated} instances")
+            return [instance for instance in found.values() if instance is not None]
+    raise NetworkTrouble(f"GET {host}{_PATH}", f"lists more than {MAX_MESSAGES} instances")
+
+
+async def _page(ccn: Ccn, host: str, sender: str, page: int) -> tuple[list[Any], int]:
+    params: Mapping[str, str] = {
+        "addresses": sender,
+        "msgTypes": "INSTANCE",
+        "msgStatuses": "processed,removing",
+        "pagination": str(PAGE),
+        "page": str(page),
+    }
+    answer = await ccn.get(host, _PATH, params)
+    with making_sense(answer.endpoint):
+        said = mapping(answer.json())
+        entries, total = listing(said["messages"]), whole(said["pagination_total"])
+        if len(entries) > PAGE:
+            raise ValueError("a page longer than asked for")
+        return entries, total
+
+
+def _add(endpoint: str, found: dict[str, NetworkInstance | None], entries: list[Any], sender: str) -> None:
+    with making_sense(endpoint):
+        for entry in entries:
+            message = mapping(entry)
+            item_hash = sha256(message["item_hash"])
+            if item_hash in found:
+                raise ValueError("the listing shifted between two pages")
+            # A stamp is believed only under our own address (rules.md 8); others only count for completeness.
+            found[item_hash] = _instance(item_hash, message) if message.get("sender") == sender else None
+
+
+def _instance(item_hash: str, message: dict[str, Any]) -> NetworkInstance:
+    content = mapping(message["content"])
+    metadata = content.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return NetworkInstance(
+        item_hash=item_hash,
+        sender=text(message["sender"]),
+        payer=text(content["address"]),
+        received_at=instant(message["reception_time"]) if message.get("reception_time") else None,
+        stamp=read_stamp(metadata),
+        crn_hash=_crn_hash(content.get("requirements")),
+        name=clean(name) if isinstance(name, str) else "",
+    )
+
+
+def _crn_hash(requirements: Any) -> str:
+    node = requirements.get("node") if isinstance(requirements, dict) else None
+    found = node.get("node_hash") if isinstance(node, dict) else None
+    return found if isinstance(found, str) and len(found) <= 64 else ""

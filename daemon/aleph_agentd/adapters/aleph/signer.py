@@ -1,0 +1,121 @@
+"""What the key signs: our own INSTANCEs, and FORGETs of exactly one VM. Nothing is sent from here."""
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from typing import Any
+
+from ...domain.model import SignedMessage
+from ...ports import InstanceSpec
+from .account import KeyAccount
+from .keys import KeyFile
+from .sdk import Sdk
+from .settings import CHANNEL
+from .stamps import write_stamp
+
+_SSH_KEY = re.compile(r"((?:ssh|ecdsa|sk)-[a-z0-9@.-]+) ([A-Za-z0-9+/]+={0,3})(?: [^\r\n]*)?")
+_FIELDS = {
+    "sender",
+    "chain",
+    "signature",
+    "type",
+    "item_hash",
+    "item_type",
+    "item_content",
+    "time",
+    "channel",
+}
+
+
+class AlephSigner:
+    """The `Signer` port over a key file and the SDK."""
+
+    def __init__(self, keys: KeyFile, sdk: Sdk) -> None:
+        self._keys = keys
+        self._sdk = sdk
+
+    @property
+    def address(self) -> str:
+        """The checksummed address of the key. Raises KeyMissing."""
+        return self._keys.account().get_address()
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no usable key, in one line; empty when there is one."""
+        return self._keys.trouble
+
+    async def sign_instance(self, spec: InstanceSpec) -> SignedMessage:
+        """A new INSTANCE, with a new hash at every call."""
+        account = await self._account()
+        from aleph_message.models import MessageType
+
+        return await _signed(account, MessageType.instance, _instance_content(spec))
+
+    async def sign_forgets(self, item_hash: str, payer: str, count: int) -> tuple[SignedMessage, ...]:
+        """`count` FORGETs of that one hash; their reasons differ, so their hashes do (rules.md 3)."""
+        account = await self._account()
+        from aleph_message.models import MessageType
+
+        contents = [_forget_content(item_hash, payer) for _ in range(count)]
+        return tuple([await _signed(account, MessageType.forget, content) for content in contents])
+
+    async def _account(self) -> KeyAccount:
+        account = await asyncio.to_thread(self._keys.account)
+        await self._sdk.loaded()
+        return account
+
+
+def bare_ssh_key(line: str) -> str:
+    """The type and the key of a public key line; its comment often names a person (rules.md 10)."""
+    match = _SSH_KEY.fullmatch(line.strip())
+    if not match:
+        raise ValueError("not one OpenSSH public key (`ssh-ed25519 AAAA… comment`)")
+    return f"{match[1]} {match[2]}"
+
+
+def _instance_content(spec: InstanceSpec) -> dict[str, Any]:
+    from aleph.sdk.utils import make_instance_content
+    from aleph_message.models import Chain
+    from aleph_message.models.execution.base import Payment, PaymentType
+    from aleph_message.models.execution.environment import HostRequirements, NodeRequirements
+
+    node = {"node_hash": spec.crn.hash, "terms_and_conditions": spec.crn.terms_and_conditions or None}
+    content = make_instance_content(
+        rootfs=spec.rootfs,
+        rootfs_size=spec.disk_mib,
+        # The SDK's default payment is "hold", which nodes refuse.
+        payment=Payment(chain=Chain.ETH, type=PaymentType.credit, receiver=None),
+        address=spec.payer,
+        memory=spec.memory_mib,
+        vcpus=spec.vcpus,
+        ssh_keys=[bare_ssh_key(spec.ssh_pubkey)],
+        metadata=write_stamp(spec.stamp),
+        requirements=HostRequirements(node=NodeRequirements.model_validate(node)),
+    )
+    plain: dict[str, Any] = content.model_dump(exclude_none=True)
+    return plain
+
+
+def _forget_content(item_hash: str, payer: str) -> dict[str, Any]:
+    from aleph_message.models import ForgetContent, ItemHash
+
+    reason = f"aleph-agentd: the lease has ended ({secrets.token_hex(4)})"
+    content = ForgetContent(hashes=[ItemHash(item_hash)], reason=reason, address=payer, time=time.time())
+    plain: dict[str, Any] = content.model_dump(exclude_none=True)
+    return plain
+
+
+async def _signed(account: KeyAccount, kind: Any, content: dict[str, Any]) -> SignedMessage:
+    from aleph.sdk.client.authenticated_http import AuthenticatedAlephHttpClient
+    from aleph.sdk.utils import extended_json_encoder
+
+    # Never entered, so it has no session: signing cannot send anything.
+    client = AuthenticatedAlephHttpClient(account=account, allow_unix_sockets=False)
+    message = await client.generate_signed_message(kind, content, CHANNEL)
+    fields = message.model_dump(include=_FIELDS)
+    return SignedMessage(
+        item_hash=str(message.item_hash),
+        body=json.dumps(fields, separators=(",", ":"), default=extended_json_encoder),
+    )
