@@ -34,6 +34,10 @@ class NetworkTrouble(Exception):
         self.reason = reason
 
 
+class StoreTrouble(Exception):
+    """The inventory could not be read or written; the message says why, in one line."""
+
+
 class KeyMissing(Exception):
     """There is no usable key; the message says why, in one line."""
 
@@ -256,6 +260,11 @@ class Inventory(Protocol):
     completely or not at all.
     """
 
+    version: int
+    """Grows with every committed write."""
+    on_change: Callable[[], None] | None
+    """Called in the event loop after every committed write."""
+
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
         """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing."""
         ...
@@ -300,8 +309,13 @@ class Inventory(Protocol):
         """The earliest `leases.due_at` of all rows; may lie in the past."""
         ...
 
-    async def move(self, item_hash: str, to: VmState, cause: str, now: datetime, **facts: Any) -> Vm:
-        """One legal transition with its cause and facts. Raises StaleRow when it is not legal now."""
+    async def move(
+        self, item_hash: str, to: VmState, cause: str, now: datetime, *, lease_version: int | None = None, **facts: Any
+    ) -> Vm:
+        """One legal transition with its cause and facts.
+
+        Raises StaleRow when it is not legal now, or when the lease has another version than the given one.
+        """
         ...
 
     async def note(
@@ -312,13 +326,21 @@ class Inventory(Protocol):
 
     async def extend(
         self, item_hash: str, expires_at: datetime, reserve_units: int, decide: Decide, now: datetime,
-        session: str, request: tuple[str, Remembered] | None = None,
+        session: str, request: tuple[str, Remembered] | None = None, *, lease_version: int | None = None,
     ) -> Vm:
-        """Move the end of a running lease, reserving more; only while `expires_at > now` (else StaleRow)."""
+        """Move the end of a running lease, reserving more; only while `expires_at > now` (else StaleRow).
+
+        With `lease_version`: only if the lease still has that version.
+        """
         ...
 
-    async def settle(self, item_hash: str, cause: str, now: datetime, **facts: Any) -> Vm:
-        """Billing has ended: release the reservation, book what was used. Once; later calls only note facts."""
+    async def settle(
+        self, item_hash: str, cause: str, now: datetime, *, to: VmState | None = None, **facts: Any
+    ) -> Vm:
+        """Billing has ended: facts and transition, then release the reservation and book `Vm.cost_units`.
+
+        Once: later calls move no money.
+        """
         ...
 
     async def create_message(self, item_hash: str) -> SignedMessage | None:

@@ -1,0 +1,40 @@
+"""The services that tools and the human's verbs call, joined by the composition root."""
+
+from dataclasses import dataclass
+
+from ..domain.clock import Clock
+from ..ports import Hosts, Inventory, Market, Signer
+from .extender import Extender
+from .jobs import Jobs
+from .provisioner import Provisioner
+from .quotes import Planner
+from .reaper import Reaper
+from .sweeper import Sweeper
+from .teardown import Teardown
+from .treasury import Treasury
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """One instance of each."""
+
+    inventory: Inventory
+    signer: Signer
+    market: Market
+    hosts: Hosts
+    clock: Clock
+    jobs: Jobs
+    treasury: Treasury
+    planner: Planner
+    provisioner: Provisioner
+    extender: Extender
+    teardown: Teardown
+    reaper: Reaper
+    sweeper: Sweeper
+    default_os_image: str
+    ssh_pubkey: str
+    """The owner's public SSH key; empty when there is none."""
+    ssh_pubkey_trouble: str
+    """Why there is none, in one line."""
+    network: str
+    """What to call the network."""

@@ -1,0 +1,56 @@
+"""From a plan to what is signed and what is stored. Pure."""
+
+from datetime import datetime
+
+from ..domain.caller import Caller
+from ..domain.compute_units import DISK_MIB, MEMORY_MIB
+from ..domain.model import Stamp, Vm, VmState
+from ..ports import InstanceSpec
+from .quotes import Plan
+
+
+def instance_spec(plan: Plan, payer: str, rootfs: str, lease: Stamp) -> InstanceSpec:
+    """What the INSTANCE message says. No name, no purpose: it is public for ever (rules.md 10)."""
+    units = plan.request.compute_units
+    return InstanceSpec(
+        payer=payer,
+        crn=plan.crn,
+        vcpus=units,
+        memory_mib=units * MEMORY_MIB,
+        disk_mib=units * DISK_MIB,
+        rootfs=rootfs,
+        ssh_pubkey=plan.request.ssh_pubkey,
+        stamp=lease,
+    )
+
+
+def new_row(
+    plan: Plan, spec: InstanceSpec, item_hash: str, caller: Caller, create_id: str, signer: str, now: datetime
+) -> Vm:
+    """The row of a VM that is about to be broadcast."""
+    return Vm(
+        item_hash=item_hash,
+        lease_id=spec.stamp.lease_id,
+        create_id=create_id,
+        name=plan.request.name,
+        purpose=plan.request.purpose,
+        state=VmState.INTENDED,
+        cause=f"asked for by {caller.client or 'a session'}",
+        session=caller.session,
+        project=caller.project,
+        client=caller.client,
+        uid=caller.peer.uid,
+        payer=spec.payer,
+        signer=signer,
+        crn_hash=plan.crn.hash,
+        crn_name=plan.crn.name,
+        crn_url=plan.crn.url,
+        compute_units=plan.request.compute_units,
+        vcpus=spec.vcpus,
+        memory_mib=spec.memory_mib,
+        disk_mib=spec.disk_mib,
+        os_image=plan.request.os_image,
+        rate=plan.rate,
+        created_at=now,
+        expires_at=spec.stamp.expires_at,
+    )

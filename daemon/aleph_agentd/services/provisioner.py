@@ -1,0 +1,212 @@
+"""Creating VMs: plan, policy, intent on disk, broadcast, notify, address.
+
+The work runs as the daemon's own job. Whoever asked waits for it as long as its patience lasts; when
+it is gone, the job goes on.
+"""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from ..domain import policy
+from ..domain.caller import Caller
+from ..domain.clock import Clock
+from ..domain.errors import Conflict, Refusal, Unavailable
+from ..domain.model import LEASED, Intent, SignedMessage, Stamp, Vm, VmState
+from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
+from .birth import Birth, Stillborn
+from .intents import instance_spec, new_row
+from .jobs import Jobs
+from .quotes import CreateRequest, Plan, Planner
+from .teardown import FORGETS_PER_VM, Teardown
+from .treasury import Treasury, moved_too_far
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 45.0
+MAX_TRIES = 3
+_BILLING_END_S = 30.0
+_SAME_LEASE_TOLERANCE = timedelta(minutes=1)
+
+
+@dataclass
+class Order:
+    """One create that is being carried out, over several attempts if it must be."""
+
+    caller: Caller
+    plan: Plan
+    create_id: str
+    request_key: str | None
+    request_hash: str
+    tried: list[str] = field(default_factory=list)
+    """What happened on each CRN that did not work out, in words."""
+
+
+class Provisioner:
+    """The only way in which VMs come into being."""
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        signer: Signer,
+        market: Market,
+        treasury: Treasury,
+        planner: Planner,
+        birth: Birth,
+        teardown: Teardown,
+        clock: Clock,
+        jobs: Jobs,
+        installation: str,
+    ) -> None:
+        self._inventory, self._signer, self._market = inventory, signer, market
+        self._treasury, self._planner, self._birth, self._teardown = treasury, planner, birth, teardown
+        self._clock, self._jobs, self._installation = clock, jobs, installation
+        self._orders: dict[str, Order] = {}
+        self.draining = False
+
+    # ------------------------------------------------------------------ asked by tools
+
+    async def create(self, plan: Plan, caller: Caller, request_key: str | None, request_hash: str) -> Order:
+        """Start a create. Raises the Refusal of the first attempt's admission; the rest goes on by itself."""
+        if self.draining:
+            raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
+        if self._signer.trouble:
+            raise _no_key(self._signer.trouble)
+        order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
+        self._orders[order.create_id] = order
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        job = self._jobs.start(f"create:{order.create_id}", lambda: self._carry_out(order, admitted))
+        job.add_done_callback(lambda _: self._orders.pop(order.create_id, None))
+        await asyncio.wait({admitted, job}, return_when=asyncio.FIRST_COMPLETED)
+        if not admitted.done():
+            await job  # it raised before it was admitted
+        return order
+
+    async def same_vm(self, request: CreateRequest, caller: Caller) -> Vm | None:
+        """The live VM that this session already has by this name and plan, with a lease that covers the request."""
+        for vm in await self._inventory.find(request.name):
+            if vm.name != request.name or vm.state not in LEASED:
+                continue
+            asked_end = self._clock.now() + timedelta(hours=request.ttl_hours)
+            same = (vm.session, vm.compute_units, vm.os_image) == (caller.session, request.compute_units, request.os_image)
+            if same and vm.expires_at + _SAME_LEASE_TOLERANCE >= asked_end:
+                return vm
+        return None
+
+    async def wait(self, create_id: str, seconds: float) -> Vm:
+        """The VM of a create once its job ended or the patience did. Raises its Refusal."""
+        job = self._jobs.running(f"create:{create_id}")
+        if job is not None:
+            await asyncio.wait({job}, timeout=seconds)
+            if job.done() and not job.cancelled() and (error := job.exception()):
+                raise error
+        attempts = await self._inventory.attempts_of(create_id)
+        if not attempts:
+            raise Unavailable("This create never began.", "Call aleph_create_vm again.")
+        return attempts[-1]
+
+    def under_way(self, create_id: str) -> bool:
+        """Whether its job still runs."""
+        return self._jobs.running(f"create:{create_id}") is not None
+
+    async def ask_again(self, create_id: str) -> None:
+        """A known request was sent again: its create goes on, also after a restart of the daemon."""
+        self._birth.asked(create_id)
+        attempts = await self._inventory.attempts_of(create_id)
+        if attempts and attempts[-1].state in (VmState.INTENDED, VmState.PROVISIONING):
+            self._jobs.start(f"create:{create_id}", lambda: self._resume(attempts[-1]))
+
+    # ------------------------------------------------------------------ the daemon's own
+
+    async def recover(self) -> None:
+        """After a start: every create that was cut is brought to an end, from what the network says."""
+        for vm in await self._inventory.page(states=[VmState.INTENDED, VmState.PROVISIONING], limit=10_000):
+            self._jobs.start(f"create:{vm.create_id}", lambda vm=vm: self._resume(vm))  # type: ignore[misc]
+
+    async def _resume(self, vm: Vm) -> Vm:
+        try:
+            return await self._birth.resume(vm)
+        except Stillborn as why:
+            await self._bury(vm, why)
+            raise Unavailable(f"{vm.name} could not be created: {why}.", "Call aleph_create_vm again.") from why
+
+    async def _carry_out(self, order: Order, admitted: "asyncio.Future[None]") -> Vm:
+        avoid: frozenset[str] = frozenset()
+        while True:
+            vm = await self._admit(order)
+            if not admitted.done():
+                admitted.set_result(None)
+            try:
+                return await self._birth.run(vm)
+            except Stillborn as why:
+                order.tried.append(f"{vm.crn_name or vm.crn_hash[:12]}: {why}")
+                ended = await self._bury(vm, why)
+                avoid |= {vm.crn_hash}
+                if not (ended and why.another_crn_may_do and len(order.tried) < MAX_TRIES) or order.plan.request.crn:
+                    raise self._failure(order) from why
+            try:
+                crn, reason = await self._planner.place(order.plan.request, order.caller, avoid)
+            except Refusal as refusal:
+                order.tried.append(refusal.message)
+                raise self._failure(order) from refusal
+            order.plan = Plan(order.plan.request, crn, order.plan.rate, reason, None)
+
+    async def _bury(self, vm: Vm, why: Stillborn) -> bool:
+        """Tear down what did not come to life; True when its billing is known to have ended."""
+        await self._teardown.order(vm.item_hash, f"its create failed: {why}")
+        return await self._teardown.billing_end(vm.item_hash, _BILLING_END_S)
+
+    def _failure(self, order: Order) -> Refusal:
+        return Unavailable(
+            f"{order.plan.request.name} could not be created. Tried: {'; '.join(order.tried)}.",
+            "Nothing of it stays: what was begun is being torn down (aleph_list_my_vms shows it). Try again, or name another CRN.",
+            code="create_failed",
+            data={"tried": order.tried},
+        )
+
+    async def _admit(self, order: Order) -> Vm:
+        """Sign, then commit 1: everything that is needed to track and to end the VM is on disk before it exists."""
+        plan, now = order.plan, self._clock.now()
+        lease = Stamp(self._installation, secrets.token_hex(16), now + timedelta(hours=plan.request.ttl_hours))
+        rootfs = self._market.images()[plan.request.os_image]
+        spec = instance_spec(plan, self._treasury.payer, rootfs, lease)
+        try:
+            create = await self._signer.sign_instance(spec)
+            forgets = await self._signer.sign_forgets(create.item_hash, spec.payer, FORGETS_PER_VM)
+        except KeyMissing as missing:
+            raise _no_key(str(missing)) from missing
+        await self._check_estimate(create, plan)
+        case = await self._planner.case(plan, confirmed=True)
+        limits = self._treasury.limits_of(order.caller)
+        intent = Intent(
+            vm=new_row(plan, spec, create.item_hash, order.caller, order.create_id, self._signer.address, now),
+            create=create,
+            forgets=forgets,
+            reserve_units=plan.reserve_units,
+            request_key=None if order.tried else order.request_key,
+            request_hash=order.request_hash,
+        )
+        return await self._inventory.admit(intent, lambda exposure: policy.evaluate(case, limits, exposure), now)
+
+    async def _check_estimate(self, create: SignedMessage, plan: Plan) -> None:
+        try:
+            live = await self._market.estimate(create)
+        except NetworkTrouble as trouble:
+            raise Unavailable(f"The network does not say what this VM costs: {trouble}.", "Try again in a minute.") from trouble
+        if moved_too_far(plan.rate, live):
+            raise Conflict(
+                f"The network's own estimate ({live} units/s) is more than 5 % off compute units × price ({plan.rate}).",
+                "Nothing was created. Ask again; if it stays so, tell the owner: the network's prices changed.",
+                code="estimate_off",
+            )
+
+
+def _no_key(why: str) -> Unavailable:
+    return Unavailable(
+        f"There is no usable key: {why}.",
+        "Ask the owner to put it right and to run: systemctl --user restart aleph-agentd",
+        code="no_key",
+    )

@@ -1,0 +1,123 @@
+"""From a request to a priced plan: CRN, price, and what the policy says of it."""
+
+import random
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from ..domain import money, policy
+from ..domain.caller import Caller
+from ..domain.compute_units import DISK_MIB, MEMORY_MIB, check_tier
+from ..domain.errors import BadInput, Refusal, Unavailable
+from ..domain.model import Crn
+from ..domain.placement import Need, choose
+from ..ports import Market, NetworkTrouble
+from .treasury import Quote, Treasury, moved_too_far
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateRequest:
+    """What was asked for, with the defaults filled in. `confirmed` and `dry_run` are not part of it."""
+
+    name: str
+    crn: str = ""
+    compute_units: int = 1
+    ttl_hours: float
+    os_image: str
+    ssh_pubkey: str
+    purpose: str = ""
+    max_hourly_units: int | None = None
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """What a quote is bound to."""
+        return (self.name, self.crn, self.compute_units, self.ttl_hours, self.os_image, self.max_hourly_units)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with its CRN and price."""
+
+    request: CreateRequest
+    crn: Crn
+    rate: Decimal
+    why: str
+    quote: Quote | None
+    """The quote that the caller saw and now confirms; None when there is none."""
+
+    @property
+    def hourly_units(self) -> int:
+        """Units per hour."""
+        return money.hourly_units(self.rate)
+
+    @property
+    def estimate_units(self) -> int:
+        """What the lease costs if it ends on time."""
+        return money.cost_units(self.rate, self.request.ttl_hours * 3600)
+
+    @property
+    def reserve_units(self) -> int:
+        """What is reserved for it."""
+        return policy.reserve_units(self.hourly_units, self.request.ttl_hours * 3600)
+
+
+class Planner:
+    """Prices requests; creates nothing."""
+
+    def __init__(self, treasury: Treasury, market: Market, dice: random.Random) -> None:
+        self._treasury, self._market, self._dice = treasury, market, dice
+
+    async def plan(self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = "") -> Plan:
+        """Choose a CRN and price the request. A confirmed quote keeps its CRN while its price holds."""
+        check_tier(request.compute_units)
+        images = self._market.images()
+        if request.os_image not in images:
+            raise BadInput(f"There is no image {request.os_image[:40]!r}.", f"Use one of: {', '.join(sorted(images))}.")
+        rate = await self._treasury.cu_rate() * request.compute_units
+        quote = self._treasury.find_quote(caller.session, request.fingerprint(), quote_id) if confirmed else None
+        if quote and not moved_too_far(quote.rate, rate):
+            return Plan(request, quote.crn, rate, "as quoted", quote)
+        crn, why = await self.place(request, caller)
+        return Plan(request, crn, rate, why, None)
+
+    async def place(self, request: CreateRequest, caller: Caller, avoid: frozenset[str] = frozenset()) -> tuple[Crn, str]:
+        """The CRN for a request, and why."""
+        try:
+            listed = await self._market.crns()
+        except NetworkTrouble as trouble:
+            raise Unavailable(f"The list of CRNs is not known now: {trouble}.", "Try again in a minute.") from trouble
+        need = Need(request.compute_units, request.compute_units * MEMORY_MIB, request.compute_units * DISK_MIB)
+        allowed = self._treasury.limits_of(caller).allowed_crns
+        choice = choose(listed.crns, need, wanted=request.crn, allowed=allowed, avoid=avoid, dice=self._dice)
+        return choice.crn, choice.why
+
+    async def case(self, plan: Plan, *, confirmed: bool) -> policy.Case:
+        """What the policy decides on."""
+        return policy.Case(
+            what="create",
+            name=plan.request.name,
+            os_image=plan.request.os_image,
+            crn_hash=plan.crn.hash,
+            compute_units=plan.request.compute_units,
+            lifetime_hours=plan.request.ttl_hours,
+            hourly_units=plan.hourly_units,
+            estimate_units=plan.estimate_units,
+            reserve_units=plan.reserve_units,
+            balance_units=await self._treasury.balance(),
+            max_hourly_units=plan.request.max_hourly_units,
+            confirmed=confirmed,
+        )
+
+    async def objections(self, plan: Plan, caller: Caller) -> list[str]:
+        """What would refuse this plan now, in words; for quotes, which always answer."""
+        try:
+            case = await self.case(plan, confirmed=True)
+            overview = await self._treasury.overview(caller.session)
+            names = frozenset(vm.name for vm in overview.live)
+            exposure = replace(overview.exposure, names=names)
+            policy.evaluate(case, self._treasury.limits_of(caller), exposure)
+        except Refusal as refusal:
+            return [f"would be refused now ({refusal.code}): {refusal.message} {refusal.hint}"]
+        return []
+
+    def remember(self, plan: Plan, caller: Caller) -> Quote:
+        """Show this plan to the session: it may be confirmed within ten minutes, once."""
+        return self._treasury.quote(caller.session, plan.request.fingerprint(), plan.crn, plan.rate)

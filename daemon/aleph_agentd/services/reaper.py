@@ -1,0 +1,67 @@
+"""Ends what is due. The table is the truth; the alarm only makes it punctual."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from ..domain.clock import Clock
+from ..domain.model import LEASED, Vm, VmState
+from ..ports import Inventory, Timers
+from .teardown import Teardown
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 15
+"""A lost alarm costs at most this; and timers do not run during suspend."""
+_BATCH = 1000
+_PACE = timedelta(seconds=1)
+"""Rows that are due and being worked on must not make the alarm spin."""
+
+
+class Reaper:
+    """One pass: order the teardown of every due lease, then start what is to be torn down."""
+
+    def __init__(self, inventory: Inventory, teardown: Teardown, timers: Timers, clock: Clock) -> None:
+        self._inventory, self._teardown, self._timers, self._clock = inventory, teardown, timers, clock
+        self._turn = asyncio.Lock()
+        self._arming = False
+
+    async def recover(self) -> None:
+        """After a start: what was being torn down is torn down on at once, whatever its backoff said."""
+        for vm in await self._inventory.page(states=[VmState.DESTROYING], limit=_BATCH):
+            self._teardown.start(vm)
+        await self.run()
+
+    async def run(self) -> None:
+        """One pass, then the alarm for the next deadline."""
+        async with self._turn:
+            due = await self._inventory.due(self._clock.now(), _BATCH)
+            for vm in due:
+                await self._reap(vm)
+        await self.arm()
+
+    async def _reap(self, vm: Vm) -> None:
+        if vm.state in LEASED:
+            vm = await self._teardown.order(vm.item_hash, "its lease ended", lease_version=vm.lease_version)
+            if vm.state in LEASED:  # extended in between
+                return
+        self._teardown.start(vm)
+
+    async def arm(self) -> None:
+        """Set the alarm to the next deadline; what is overdue is looked at again in a second."""
+        at = await self._inventory.next_due_at()
+        if at is not None:
+            at = max(at, self._clock.now() + _PACE) if at <= self._clock.now() else at
+        self._timers.at("next deadline", at, self.run)
+
+    def changed(self) -> None:
+        """The inventory changed: move the alarm, once for many changes."""
+        if self._arming:
+            return
+        self._arming = True
+        task = asyncio.get_running_loop().create_task(self._arm_soon(), name="arm")
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _arm_soon(self) -> None:
+        self._arming = False
+        await self.arm()

@@ -1,0 +1,80 @@
+"""One full pass network ↔ inventory. It reports; it ends nothing."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+
+from ..domain.clock import Clock
+from ..domain.model import LIVE
+from ..domain.reconcile import Findings, compare
+from ..ports import Inventory, Messages, NetworkTrouble, Signer
+from .jobs import Jobs
+
+log = logging.getLogger(__name__)
+
+_LIVE_ROWS = 100_000
+_SESSIONS = 1000
+_FIRST_LOOK_S = 5.0
+
+
+class Sweeper:
+    """Finds orphans, stale rows and tombstones that live; keeps the last findings for every answer."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        messages: Messages,
+        signer: Signer,
+        clock: Clock,
+        jobs: Jobs,
+        *,
+        installation: str,
+        grace_s: float,
+    ) -> None:
+        self._inventory, self._messages, self._signer, self._clock = inventory, messages, signer, clock
+        self._jobs, self._installation, self._grace = jobs, installation, timedelta(seconds=grace_s)
+        self._greeted: dict[str, None] = {}
+        self.findings = Findings(datetime.fromtimestamp(0, UTC), trouble="no sweep has run yet")
+
+    async def first_look(self, session: str) -> list[str]:
+        """On a session's first call: a sweep, waited for only briefly. Returns what it could not see."""
+        if session in self._greeted:
+            return []
+        self._greeted[session] = None
+        while len(self._greeted) > _SESSIONS:
+            del self._greeted[next(iter(self._greeted))]
+        await asyncio.wait({self._jobs.start("sweep", self._sweep)}, timeout=_FIRST_LOOK_S)
+        return [f"Orphans were not looked for: {self.findings.trouble}"] if self.findings.trouble else []
+
+    async def run(self) -> None:
+        """One pass; two callers at once share it."""
+        await self._jobs.start("sweep", self._sweep)
+
+    async def _sweep(self) -> None:
+        before = self.findings
+        self.findings = await self._look()
+        known = {item.item_hash for item in before.orphans}
+        now = self._clock.now()
+        for orphan in self.findings.orphans:
+            if orphan.item_hash not in known:
+                await self._inventory.record("orphan", orphan.item_hash, "under our key, without a row", now)
+        for vm in self.findings.undead:
+            await self._inventory.record("undead", vm.item_hash, f"{vm.name} was {vm.state}, and is on the network", now)
+        if self.findings.trouble:
+            log.warning("sweep: %s", self.findings.trouble)
+
+    async def _look(self) -> Findings:
+        now = self._clock.now()
+        if self._signer.trouble:
+            return Findings(now, trouble=f"no key: {self._signer.trouble}")
+        sender = self._signer.address
+        try:
+            # The network first: a VM created in between is then known to the inventory.
+            listing = await self._messages.instances(sender)
+        except NetworkTrouble as trouble:
+            return Findings(now, trouble=f"the network could not be listed: {trouble}")
+        rows = await self._inventory.known([item.item_hash for item in listing])
+        live = await self._inventory.page(states=sorted(LIVE), limit=_LIVE_ROWS)
+        return compare(
+            listing, rows, live, installation=self._installation, sender=sender, now=now, grace=self._grace
+        )

@@ -1,0 +1,215 @@
+"""Ending VMs: FORGET until the network confirms, erase until the CRN does not list it, then gone.
+
+Every step is idempotent and its success is stored before the next one, so that a pass can be cut
+anywhere and be begun again. Nothing is called done on hope.
+"""
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from datetime import timedelta
+
+from ..domain.clock import Clock
+from ..domain.leases import UNKNOWN_PROOF, backoff
+from ..domain.model import Vm, VmState
+from ..ports import (
+    EraseOutcome,
+    Hosts,
+    Inventory,
+    KeyMissing,
+    Messages,
+    MessageStatus,
+    NetworkTrouble,
+    Signer,
+    StaleRow,
+)
+from .jobs import Jobs
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+AT_ONCE_PER_HOST = 4
+CLAIM = timedelta(seconds=120)
+"""How long a pass may take before the reaper looks at the row again."""
+FORGETS_PER_VM = 8
+_CONFIRM_PAUSES_S = (0.05, 0.2, 0.5, 1, 2, 3)
+_GONE_PAUSES_S = (0.05, 0.2, 0.5, 1, 2)
+_SOON = timedelta(seconds=2)
+_WATCH = timedelta(minutes=1)
+
+
+class NotYet(Exception):
+    """This pass cannot go on. `retry_in`: the network is merely busy with it, which is no failure."""
+
+    def __init__(self, why: str, *, retry_in: timedelta | None = None):
+        super().__init__(why)
+        self.retry_in = retry_in
+
+
+class Teardown:
+    """Takes VMs from `destroying` to `gone`."""
+
+    def __init__(
+        self, inventory: Inventory, messages: Messages, hosts: Hosts, signer: Signer, clock: Clock, jobs: Jobs
+    ) -> None:
+        self._inventory, self._messages, self._hosts, self._signer = inventory, messages, hosts, signer
+        self._clock, self._jobs = clock, jobs
+        self._all = asyncio.Semaphore(AT_ONCE)
+        self._per_host: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE_PER_HOST))
+        self._dice = random.Random()  # noqa: S311 - jitter
+
+    async def order(self, item_hash: str, cause: str, *, lease_version: int | None = None) -> Vm:
+        """Decide, durably, that a VM ends. From here on nothing but teardown touches it.
+
+        With `lease_version`: only if the lease was not extended meanwhile. Returns the row as it is then.
+        """
+        now = self._clock.now()
+        facts = {"destroy_at": now, "next_attempt_at": now, "attempts": 0}
+        try:
+            vm = await self._inventory.move(
+                item_hash, VmState.DESTROYING, cause, now, lease_version=lease_version, **facts
+            )
+        except StaleRow as stale:
+            return stale.vm
+        log.info("tearing down %s (%s): %s", vm.name, item_hash[:12], cause)
+        return vm
+
+    def start(self, vm: Vm) -> "asyncio.Task[Vm | None]":
+        """Run one pass as a job of the daemon; joins the one that runs."""
+        return self._jobs.start(f"teardown:{vm.item_hash}", lambda: self._guarded(vm.item_hash, vm.crn_url))
+
+    async def billing_end(self, item_hash: str, seconds: float) -> bool:
+        """Run passes until billing has ended, at most this long. False: not confirmed yet; it goes on later."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            vm = await self._inventory.get(item_hash)
+            if vm is None or not vm.billing:
+                return True
+            await asyncio.wait({self.start(vm)}, timeout=left)
+            vm = await self._inventory.get(item_hash)
+            if vm is None or not vm.billing:
+                return True
+            await asyncio.sleep(min(0.5, left))
+        return False
+
+    async def _guarded(self, item_hash: str, host: str) -> Vm | None:
+        async with self._all, self._per_host[host]:
+            return await self.run(item_hash)
+
+    async def run(self, item_hash: str) -> Vm | None:
+        """One pass over one VM: as far as it goes now, and the next attempt noted."""
+        vm = await self._inventory.get(item_hash)
+        if vm is None or (vm.state is not VmState.DESTROYING and vm.state is not VmState.GONE):
+            return vm
+        vm = await self._inventory.note(item_hash, next_attempt_at=self._clock.now() + CLAIM)
+        try:
+            if vm.state is VmState.GONE:
+                return await self._verify(vm)
+            if vm.forgotten_at is None:
+                vm = await self._end_billing(vm)
+            if vm.state is VmState.DESTROYING:
+                vm = await self._erase(vm)
+                now = self._clock.now()
+                vm = await self._inventory.move(
+                    item_hash, VmState.GONE, vm.cause, now, ended_at=now, next_attempt_at=None, last_error=""
+                )
+            return vm
+        except (NotYet, NetworkTrouble, KeyMissing) as why:
+            return await self._postpone(vm, why)
+        except StaleRow as stale:
+            return stale.vm
+
+    async def _postpone(self, vm: Vm, why: Exception) -> Vm:
+        now = self._clock.now()
+        if isinstance(why, NotYet) and why.retry_in is not None:
+            return await self._inventory.note(
+                vm.item_hash, next_attempt_at=now + why.retry_in, last_error=str(why)
+            )
+        attempts = vm.attempts + 1
+        log.warning("teardown of %s (%s), attempt %d: %s", vm.name, vm.item_hash[:12], attempts, why)
+        return await self._inventory.note(
+            vm.item_hash,
+            attempts=attempts,
+            last_error=str(why)[:500],
+            next_attempt_at=now + backoff(attempts, self._dice.random()),
+        )
+
+    async def _end_billing(self, vm: Vm) -> Vm:
+        if vm.broadcast_at is None:
+            return await self._never_was(vm, "it was never broadcast")
+        status = await self._messages.status(vm.item_hash)
+        if status.on_network:
+            status = await self._forget(vm)
+        if status.billing_ended:
+            return await self._inventory.settle(
+                vm.item_hash, f"settled: {status}", now := self._clock.now(), forgotten_at=now, unknown_since=None
+            )
+        if status is MessageStatus.PENDING:
+            raise NotYet("the network is still processing its message", retry_in=_SOON)
+        return await self._wait_for_proof(vm, status)
+
+    async def _forget(self, vm: Vm) -> MessageStatus:
+        """Post a kill switch and see whether it took effect; a burnt one is never posted again (rules.md 3)."""
+        forget = await self._inventory.next_forget(vm.item_hash)
+        if forget is None:
+            fresh = await self._signer.sign_forgets(vm.item_hash, vm.payer, FORGETS_PER_VM)
+            await self._inventory.add_forgets(vm.item_hash, fresh)
+            forget = fresh[0]
+        await self._messages.post(forget)
+        for pause in _CONFIRM_PAUSES_S:
+            status = await self._messages.status(vm.item_hash)
+            if not status.on_network:
+                return status
+            await asyncio.sleep(pause)
+        verdict = await self._messages.status(forget.item_hash)
+        if verdict in (MessageStatus.PROCESSED, MessageStatus.REJECTED):
+            await self._inventory.burn_forget(vm.item_hash, forget.item_hash, self._clock.now())
+        raise NotYet(f"its FORGET is {verdict}, but the VM is still {status}")
+
+    async def _wait_for_proof(self, vm: Vm, status: MessageStatus) -> Vm:
+        """Rejected or unknown is provisional: the bytes are public, and one CCN is not the network."""
+        now = self._clock.now()
+        since = vm.unknown_since or now
+        if now - since >= UNKNOWN_PROOF:
+            return await self._never_was(vm, f"the network says {status} since {since:%H:%M} UTC")
+        await self._inventory.note(vm.item_hash, unknown_since=since)
+        raise NotYet(
+            f"the network says {status}; it is watched until that is sure",
+            retry_in=min(_WATCH, since + UNKNOWN_PROOF - now),
+        )
+
+    async def _never_was(self, vm: Vm, why: str) -> Vm:
+        now = self._clock.now()
+        return await self._inventory.settle(
+            vm.item_hash, f"settled: {why}", now, to=VmState.FAILED, ended_at=now, next_attempt_at=None, last_error=why
+        )
+
+    async def _erase(self, vm: Vm) -> Vm:
+        """Stop it on its CRN: a FORGET alone takes minutes, and leaves the data volumes there."""
+        if vm.erased_at is not None:
+            return vm
+        outcome = await self._hosts.erase(vm.crn_url, vm.item_hash)
+        if outcome is EraseOutcome.REFUSED:
+            raise NotYet(f"CRN {vm.crn_name or vm.crn_url} refused to erase it")
+        for pause in _GONE_PAUSES_S:
+            if await self._hosts.execution(vm.crn_url, vm.item_hash) is None:
+                return await self._inventory.note(vm.item_hash, erased_at=self._clock.now())
+            await asyncio.sleep(pause)
+        raise NotYet("its CRN still lists it after the erase", retry_in=_SOON)
+
+    async def _verify(self, vm: Vm) -> Vm:
+        """Look once more after its end: a late notify, or another CCN, may have brought it back."""
+        now = self._clock.now()
+        status = await self._messages.status(vm.item_hash)
+        if status.on_network:
+            return await self._revive(vm, "the network lists it again", forgotten_at=None, erased_at=None)
+        if await self._hosts.execution(vm.crn_url, vm.item_hash) is not None:
+            return await self._revive(vm, "its CRN runs it again", erased_at=None)
+        return await self._inventory.note(vm.item_hash, verified_at=now, next_attempt_at=None, last_error="")
+
+    async def _revive(self, vm: Vm, cause: str, **facts: None) -> Vm:
+        now = self._clock.now()
+        return await self._inventory.move(
+            vm.item_hash, VmState.DESTROYING, cause, now, destroy_at=now, next_attempt_at=now, attempts=0, **facts
+        )

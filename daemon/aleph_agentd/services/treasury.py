@@ -1,0 +1,136 @@
+"""What money there is, what is bound, and what a VM would cost."""
+
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from ..domain import money
+from ..domain.caller import Caller
+from ..domain.clock import Clock
+from ..domain.errors import Unavailable
+from ..domain.limits import Limits
+from ..domain.model import LIVE, Crn, Exposure, Vm
+from ..domain.policy import tighten
+from ..ports import Inventory, Market, NetworkTrouble
+
+QUOTE_VALID_S = 600
+MAX_QUOTES = 500
+MAX_PRICE_MOVE = Decimal("0.05")
+_OVERVIEW_AGE_S = 2.0
+_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A priced plan that one session was shown."""
+
+    id: str
+    session: str
+    request: tuple[object, ...]
+    """The normalised request: everything that was asked for, without `confirmed` and `dry_run`."""
+    crn: Crn
+    rate: Decimal
+    made_at: float
+    """Monotonic seconds."""
+
+
+class Overview(NamedTuple):
+    """One consistent look at the inventory."""
+
+    exposure: Exposure
+    live: list[Vm]
+    """The newest live VMs, at most 1,000."""
+
+
+class Treasury:
+    """Balances, prices, quotes, and what is left of the limits."""
+
+    def __init__(self, inventory: Inventory, market: Market, clock: Clock, payer: str) -> None:
+        self._inventory, self._market, self._clock = inventory, market, clock
+        self.payer = payer
+        self.limits = Limits()
+        self._quotes: OrderedDict[str, Quote] = OrderedDict()
+        self._overviews: OrderedDict[str, tuple[int, float, Overview]] = OrderedDict()
+
+    def limits_of(self, caller: Caller) -> Limits:
+        """The owner's limits, or stricter ones that the session asked for."""
+        return tighten(self.limits, caller.limits)
+
+    async def balance(self) -> int:
+        """The payer's balance in units."""
+        if not self.payer:
+            raise Unavailable(
+                "There is no payer: the daemon has no key and no HUMAN_ADDRESS.",
+                "Ask the owner to set ALEPH_AGENT_PRIVATE_KEY_PATH or ALEPH_AGENT_HUMAN_ADDRESS and to restart aleph-agentd.",
+            )
+        try:
+            return await self._market.balance(self.payer)
+        except NetworkTrouble as trouble:
+            raise Unavailable(f"The balance is not known now: {trouble}.", "Try again in a minute.") from trouble
+
+    async def cu_rate(self) -> Decimal:
+        """Units per second of one compute unit; refuses when the network's unit seems to have changed."""
+        try:
+            rate = (await self._market.price()).cu_rate
+        except NetworkTrouble as trouble:
+            raise Unavailable(f"The live price is not known now: {trouble}.", "Try again in a minute.") from trouble
+        low, high = money.CU_HOUR_RANGE_UNITS
+        if not low <= money.hourly_units(rate) <= high:
+            raise Unavailable(
+                f"One compute unit is priced at {money.show(money.hourly_units(rate))} per hour, which no VM costs: the network changed its unit.",
+                "Nothing is created until aleph-agentd is updated; running VMs still end on time. Tell the owner.",
+                code="price_unit_changed",
+            )
+        return rate
+
+    async def overview(self, session: str) -> Overview:
+        """What is bound now; reads the database again only when it changed, or after 2 seconds."""
+        version = self._inventory.version
+        kept = self._overviews.get(session)
+        if kept and kept[0] == version and time.monotonic() - kept[1] < _OVERVIEW_AGE_S:
+            return kept[2]
+        exposure = await self._inventory.exposure(session, self._clock.now())
+        live = await self._inventory.page(states=sorted(LIVE), limit=_LISTED)
+        overview = Overview(exposure, live)
+        self._overviews[session] = (version, time.monotonic(), overview)
+        while len(self._overviews) > 64:
+            self._overviews.popitem(last=False)
+        return overview
+
+    def budget_left(self, limits: Limits, exposure: Exposure) -> int | None:
+        """The least that any spending limit leaves, in units; None when no limit is set."""
+        left = []
+        if limits.max_daily_spend_units is not None:
+            left.append(limits.max_daily_spend_units - exposure.spent_day_units - exposure.reserved_units)
+        if limits.max_session_spend_units is not None:
+            left.append(limits.max_session_spend_units - exposure.session_units)
+        return max(0, min(left)) if left else None
+
+    def quote(self, session: str, request: tuple[object, ...], crn: Crn, rate: Decimal) -> Quote:
+        """Remember a plan that is shown to a session, for ten minutes and one use."""
+        quote = Quote("q-" + secrets.token_hex(8), session, request, crn, rate, time.monotonic())
+        self._quotes[quote.id] = quote
+        while len(self._quotes) > MAX_QUOTES:
+            self._quotes.popitem(last=False)
+        return quote
+
+    def find_quote(self, session: str, request: tuple[object, ...], quote_id: str = "") -> Quote | None:
+        """The newest valid quote of this very request in this session."""
+        horizon = time.monotonic() - QUOTE_VALID_S
+        for quote in reversed(self._quotes.values()):
+            fits = quote.session == session and quote.request == request and quote.made_at >= horizon
+            if fits and quote_id in ("", quote.id):
+                return quote
+        return None
+
+    def use_quote(self, quote: Quote) -> bool:
+        """Spend a quote; False when it was spent before."""
+        return self._quotes.pop(quote.id, None) is not None
+
+
+def moved_too_far(quoted: Decimal, live: Decimal) -> bool:
+    """Whether the price moved by more than 5 % since the quote."""
+    return abs(live - quoted) > quoted * MAX_PRICE_MOVE

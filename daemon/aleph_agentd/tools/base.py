@@ -1,0 +1,93 @@
+"""What a tool is: a schema, annotations, and a thin `run`."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..domain.caller import Caller, Progress
+from ..services.core import Services
+
+
+class Arguments(BaseModel):
+    """Base of all arguments: unknown ones are errors, NaN and infinity are not numbers."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Answer(BaseModel):
+    """What every answer carries, whatever was asked."""
+
+    expires_in: str | None = Field(None, description="Time left to the next end of a lease")
+    budget_left: float | None = Field(None, description="Credits that the limits still allow; null: no limit")
+    budget_left_usd: float | None = None
+    stuck: list[str] = Field(default_factory=list, description="VMs that could not be torn down yet, and why")
+    alerts: list[str] = Field(default_factory=list, description="What the owner should know now")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a tool."""
+
+    services: Services
+    caller: Caller
+    request_key: str | None
+    request_hash: str
+    progress: Progress | None
+
+    async def report(self, done: float, total: float | None, message: str) -> None:
+        """Tell a waiting client how far it is."""
+        if self.progress is not None:
+            await self.progress(done, total, message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """One tool as agents see it. The four hints are true and complete (mcp.md)."""
+
+    name: str
+    title: str
+    description: str
+    arguments: type[Arguments]
+    answer: type[Answer]
+    run: Callable[[Call, Any], Awaitable[Answer]]
+    read_only: bool = False
+    destructive: bool = False
+    idempotent: bool = False
+    open_world: bool = True
+    always_load: bool = False
+
+    def listing(self) -> dict[str, Any]:
+        """MCP's form of it."""
+        listed: dict[str, Any] = {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "inputSchema": lean(self.arguments.model_json_schema()),
+            "outputSchema": lean(self.answer.model_json_schema(mode="serialization")),
+            "annotations": {
+                "title": self.title,
+                "readOnlyHint": self.read_only,
+                "destructiveHint": self.destructive,
+                "idempotentHint": self.idempotent,
+                "openWorldHint": self.open_world,
+            },
+        }
+        if self.always_load:
+            listed["_meta"] = {"anthropic/alwaysLoad": True}
+        return listed
+
+
+def lean(schema: Any) -> Any:
+    """A JSON schema without pydantic's generated titles and null branches: agents pay for each token."""
+    if isinstance(schema, list):
+        return [lean(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: {name: lean(sub) for name, sub in value.items()} if key in ("properties", "$defs") else lean(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str))
+    }
+    return kept

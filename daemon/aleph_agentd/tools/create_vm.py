@@ -1,0 +1,197 @@
+"""aleph_create_vm: rent a VM with a lease."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from ..domain import money, policy
+from ..domain.clock import iso, span
+from ..domain.compute_units import TIERS
+from ..domain.errors import Denied, Unavailable
+from ..domain.model import Vm, VmState
+from ..domain.names import check_name, check_ssh_pubkey
+from ..services.provisioner import PATIENCE_S
+from ..services.quotes import CreateRequest, Plan
+from .base import Answer, Arguments, Call, Tool
+from .views import footer
+
+_PROGRESS_S = 1.0
+_STEPS = {VmState.INTENDED: 1, VmState.PROVISIONING: 2, VmState.RUNNING: 3}
+
+
+class CreateArguments(Arguments):
+    """What to rent."""
+
+    name: Annotated[str, AfterValidator(check_name)] = Field(max_length=64, description="Yours to choose; letters, digits, . _ -")
+    crn_hash: str = Field("", max_length=300, description="CRN by hash, name or URL; default: a good one is chosen")
+    compute_units: int = Field(1, ge=1, le=12, description="1, 2, 4, 6, 8 or 12; each 1 vCPU, 2 GiB RAM, 20 GiB disk")
+    ttl_hours: float | None = Field(None, gt=0, le=8760, description="Lease; then the VM is destroyed")
+    os_image: str | None = Field(None, max_length=64, description="ubuntu22, ubuntu24 or debian12")
+    dry_run: bool = Field(False, description="Only quote")
+    purpose: str = Field("", max_length=200)
+    confirmed: bool = Field(False, description="Yes to the price just quoted for the same arguments")
+    max_hourly_cost: float | None = Field(None, gt=0, le=1e6, description="Credits per hour, at most")
+    ssh_pubkey: Annotated[str, AfterValidator(check_ssh_pubkey)] = Field("", max_length=2000, description="Default: the owner's")
+    quote_id: str = Field("", max_length=40)
+
+
+class Created(Answer):
+    """A VM, or a quote for one."""
+
+    item_hash: str | None = None
+    name: str
+    status: str
+    ssh_command: str = ""
+    ipv4_host: str = ""
+    ssh_port: int | None = None
+    ipv6: str = ""
+    crn_name: str = ""
+    crn_url: str = ""
+    placement: str = ""
+    hourly_cost: float
+    hourly_cost_usd: float
+    total_cost_estimate: float
+    total_cost_estimate_usd: float
+    ttl_expires_at: str | None = None
+    requires_confirmation: bool = False
+    confirmation_message: str = ""
+    quote_id: str | None = None
+    dry_run: bool = False
+    next: str = ""
+    warnings: list[str] = Field(default_factory=list)
+
+
+async def run(call: Call, arguments: CreateArguments) -> Created:
+    """Quote, ask for confirmation, or create; a request seen before answers with its first VM."""
+    provisioner = call.services.provisioner
+    if call.request_key and (seen := await call.services.inventory.remembered(call.request_key)):
+        await provisioner.ask_again(seen.create_id)
+        return await _born(call, await _wait(call, seen.create_id), [])
+    request = _request(call, arguments)
+    if not arguments.dry_run and (same := await provisioner.same_vm(request, call.caller)):
+        return await _born(call, same, [f"You already have {same.name}: this is that VM, not a new one."])
+    plan = await call.services.planner.plan(
+        request, call.caller, confirmed=arguments.confirmed, quote_id=arguments.quote_id
+    )
+    if arguments.dry_run:
+        return await _quoted(call, plan, dry_run=True)
+    _may_spend(call)
+    case = await call.services.planner.case(plan, confirmed=plan.quote is not None)
+    limits = call.services.treasury.limits_of(call.caller)
+    exposure = await call.services.inventory.exposure(call.caller.session, call.services.clock.now())
+    policy.evaluate(case, limits, exposure)
+    if policy.needs_confirmation(case, limits) or (plan.quote and not call.services.treasury.use_quote(plan.quote)):
+        return await _quoted(call, plan, dry_run=False)
+    order = await provisioner.create(plan, call.caller, call.request_key, call.request_hash)
+    return await _born(call, await _wait(call, order.create_id), order.tried, order.plan.why)
+
+
+def _request(call: Call, arguments: CreateArguments) -> CreateRequest:
+    services = call.services
+    limits = services.treasury.limits_of(call.caller)
+    pubkey = arguments.ssh_pubkey or services.ssh_pubkey
+    if not pubkey and not arguments.dry_run:
+        raise Unavailable(
+            f"There is no SSH key to let you in: {services.ssh_pubkey_trouble}.",
+            "Give ssh_pubkey (`ssh-keygen -t ed25519` makes one), or ask the owner to set ALEPH_AGENT_SSH_PUBKEY_PATH.",
+            code="no_ssh_key",
+        )
+    ttl = arguments.ttl_hours
+    most = arguments.max_hourly_cost
+    return CreateRequest(
+        name=arguments.name,
+        crn=arguments.crn_hash,
+        compute_units=arguments.compute_units,
+        ttl_hours=min(limits.default_ttl_hours, limits.max_ttl_hours) if ttl is None else ttl,
+        os_image=arguments.os_image or services.default_os_image,
+        ssh_pubkey=pubkey,
+        purpose=arguments.purpose,
+        max_hourly_units=None if most is None else money.parse_amount(f"{most:.6f} cr"),
+    )
+
+
+def _may_spend(call: Call) -> None:
+    if call.caller.spending_refused:
+        raise Denied(call.caller.spending_refused, "Remove that setting from the MCP server's environment.", code="other_settings")
+
+
+async def _wait(call: Call, create_id: str) -> Vm:
+    """Wait for the create, telling a client that listens how far it is."""
+    left = PATIENCE_S
+    while True:
+        vm = await call.services.provisioner.wait(create_id, min(_PROGRESS_S, left))
+        left -= _PROGRESS_S
+        if left <= 0 or not call.services.provisioner.under_way(create_id):
+            return await call.services.provisioner.wait(create_id, 0)
+        await call.report(_STEPS.get(vm.state, 0), 3, f"{vm.name}: {vm.cause}")
+
+
+async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
+    """A price, and how to say yes to it."""
+    quote = call.services.planner.remember(plan, call.caller)
+    warnings = await call.services.planner.objections(plan, call.caller)
+    limits = call.services.treasury.limits_of(call.caller)
+    asks = plan.estimate_units > limits.cost_threshold_units
+    price = f"{plan.request.name}: {plan.request.compute_units} CU for {plan.request.ttl_hours:g} h on {plan.crn.name} costs {money.show(plan.estimate_units)}"
+    return Created(
+        **await footer(call),
+        name=plan.request.name,
+        status="quoted",
+        crn_name=plan.crn.name,
+        crn_url=plan.crn.url,
+        placement=plan.why,
+        **_prices(plan.hourly_units, plan.estimate_units),
+        requires_confirmation=asks,
+        confirmation_message=f"{price}, above the threshold of {money.show(limits.cost_threshold_units)}. If the user agrees, call again with the same arguments and confirmed=true within 10 minutes." if asks else "",
+        quote_id=quote.id,
+        dry_run=dry_run,
+        next="Nothing was created. Call again without dry_run to create it." if dry_run else "",
+        warnings=warnings,
+    )
+
+
+async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
+    """The VM as it is now."""
+    now = call.services.clock.now()
+    seconds = (vm.expires_at - vm.created_at).total_seconds()
+    ready = vm.state is VmState.RUNNING
+    return Created(
+        **await footer(call, vm),
+        item_hash=vm.item_hash,
+        name=vm.name,
+        status=str(vm.state),
+        ssh_command=vm.ssh_command(),
+        ipv4_host=vm.host_ipv4,
+        ssh_port=vm.ssh_port or None,
+        ipv6=vm.ipv6,
+        crn_name=vm.crn_name,
+        crn_url=vm.crn_url,
+        placement=why,
+        **_prices(vm.hourly_units, money.cost_units(vm.rate, seconds)),
+        ttl_expires_at=iso(vm.expires_at),
+        next=f"Call aleph_wait_vm until SSH answers{'' if ready else '; it is still being set up'}. It is destroyed in {span((vm.expires_at - now).total_seconds())}; destroy it earlier with aleph_destroy_vm.",
+        warnings=tried,
+    )
+
+
+def _prices(hourly: int, total: int) -> dict[str, Any]:
+    return {
+        "hourly_cost": money.in_credits(hourly),
+        "hourly_cost_usd": money.in_usd(hourly),
+        "total_cost_estimate": money.in_credits(total),
+        "total_cost_estimate_usd": money.in_usd(total),
+    }
+
+
+assert TIERS[-1] == 12, "the schema of compute_units names the tiers"
+
+TOOL = Tool(
+    name="aleph_create_vm",
+    title="Create VM",
+    description="Rent a Linux VM with root SSH for a limited time; it is destroyed when its lease ends. Costs money: an answer with requires_confirmation needs the user's yes.",
+    arguments=CreateArguments,
+    answer=Created,
+    run=run,
+    idempotent=True,
+    always_load=True,
+)

@@ -1,0 +1,66 @@
+"""aleph_extend_vm: more time for a running VM."""
+
+from pydantic import Field
+
+from ..domain import money
+from ..domain.clock import iso
+from ..domain.errors import Denied
+from ..domain.model import Vm
+from ..ports import Remembered
+from .base import Answer, Arguments, Call, Tool
+from .ownership import may_act, resolve
+from .views import footer
+
+
+class ExtendArguments(Arguments):
+    """Which, and by how much."""
+
+    item_hash: str = Field(min_length=1, max_length=128, description="Hash, or name of a VM of this session")
+    additional_hours: float = Field(gt=0, le=8760)
+
+
+class Extended(Answer):
+    """The new end."""
+
+    item_hash: str
+    name: str
+    new_ttl_expires_at: str | None
+    additional_cost_estimate: float
+    additional_cost_estimate_usd: float
+
+
+async def run(call: Call, arguments: ExtendArguments) -> Extended:
+    """Runs the whole policy for the additional time. A request seen before extends only once."""
+    vm = await resolve(call, arguments.item_hash.strip())
+    may_act(call, vm)
+    if call.caller.spending_refused:
+        raise Denied(call.caller.spending_refused, "Remove that setting from the MCP server's environment.", code="other_settings")
+    hours = arguments.additional_hours
+    request = None
+    if call.request_key:
+        if await call.services.inventory.remembered(call.request_key):
+            return await _answer(call, vm, hours)
+        request = (call.request_key, Remembered("aleph_extend_vm", call.request_hash))
+    return await _answer(call, await call.services.extender.extend(vm, hours, call.caller, request), hours)
+
+
+async def _answer(call: Call, vm: Vm, hours: float) -> Extended:
+    cost = money.cost_units(vm.rate, hours * 3600)
+    return Extended(
+        **await footer(call, vm),
+        item_hash=vm.item_hash,
+        name=vm.name,
+        new_ttl_expires_at=iso(vm.expires_at),
+        additional_cost_estimate=money.in_credits(cost),
+        additional_cost_estimate_usd=money.in_usd(cost),
+    )
+
+
+TOOL = Tool(
+    name="aleph_extend_vm",
+    title="Extend VM",
+    description="Move the end of a VM's lease later. Costs money and counts against the owner's limits.",
+    arguments=ExtendArguments,
+    answer=Extended,
+    run=run,
+)

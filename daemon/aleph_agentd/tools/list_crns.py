@@ -1,0 +1,94 @@
+"""aleph_list_crns: where a VM could run, best first."""
+
+from pydantic import BaseModel, Field
+
+from ..domain.clock import span
+from ..domain.compute_units import DISK_MIB, MEMORY_MIB
+from ..domain.errors import Unavailable
+from ..domain.model import Crn
+from ..domain.placement import Need, rank
+from ..ports import NetworkTrouble
+from .base import Answer, Arguments, Call, Tool
+from .views import footer
+
+PAGE = 10
+
+
+class ListArguments(Arguments):
+    """Filters that filter."""
+
+    min_compute_units: int = Field(1, ge=1, le=64, description="Room for this many compute units")
+    gpu: bool = Field(False, description="Only with a GPU")
+    name: str = Field("", max_length=80, description="Part of the CRN's name")
+    page: int = Field(1, ge=1, le=1000)
+
+
+class CrnView(BaseModel):
+    """One compute resource node; everything in it is what its owner says."""
+
+    hash: str
+    name: str
+    url: str
+    score: float
+    version: str
+    has_gpu: bool
+    terms_and_conditions: str
+    free_memory_mib: int
+    cpu_count: int
+
+
+class CrnPage(Answer):
+    """Ten CRNs, best first."""
+
+    crns: list[CrnView]
+    total: int
+    page: int
+    pages: int
+    list_age: str
+
+
+async def run(call: Call, arguments: ListArguments) -> CrnPage:
+    """The CRNs that can host it now, by their own claim."""
+    try:
+        listed = await call.services.market.crns()
+    except NetworkTrouble as trouble:
+        raise Unavailable(f"The list of CRNs is not known now: {trouble}.", "Try again in a minute.") from trouble
+    units = arguments.min_compute_units
+    part = arguments.name.strip().lower()
+    able = rank(listed.crns, Need(units, units * MEMORY_MIB, units * DISK_MIB, arguments.gpu))
+    found = [crn for crn in able if part in crn.name.lower()]
+    start = (arguments.page - 1) * PAGE
+    return CrnPage(
+        **await footer(call),
+        crns=[_view(crn) for crn in found[start : start + PAGE]],
+        total=len(found),
+        page=arguments.page,
+        pages=max(1, -(-len(found) // PAGE)),
+        list_age=span(listed.age_s),
+    )
+
+
+def _view(crn: Crn) -> CrnView:
+    return CrnView(
+        hash=crn.hash,
+        name=crn.name,
+        url=crn.url,
+        score=round(crn.score, 3),
+        version=crn.version,
+        has_gpu=crn.has_gpu,
+        terms_and_conditions=crn.terms_and_conditions,
+        free_memory_mib=crn.free_memory_mib,
+        cpu_count=crn.cpu_count,
+    )
+
+
+TOOL = Tool(
+    name="aleph_list_crns",
+    title="List CRNs",
+    description="Compute nodes (CRNs) with room for a VM, best first, 10 per page. Not needed before a create: it chooses one itself.",
+    arguments=ListArguments,
+    answer=CrnPage,
+    run=run,
+    read_only=True,
+    idempotent=True,
+)

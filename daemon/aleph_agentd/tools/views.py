@@ -1,0 +1,125 @@
+"""How VMs, money and times look in an answer. Credits and USD side by side, times with the time left."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from ..domain import money
+from ..domain.clock import iso, span
+from ..domain.model import LEASED, NetworkInstance, Vm
+from ..services.treasury import Overview
+from .base import Answer, Call
+
+
+class VmView(BaseModel):
+    """One VM, with the mission's fields and ours."""
+
+    item_hash: str
+    name: str
+    status: str = Field(description="running, expired, stale, orphan; intended, provisioning, destroying, gone, failed")
+    crn_url: str
+    crn_name: str = ""
+    uptime_minutes: float
+    cost_so_far: float
+    cost_so_far_usd: float
+    hourly_cost: float = 0
+    hourly_cost_usd: float = 0
+    ttl_expires_at: str | None
+    expires_in: str | None = None
+    ssh_command: str
+    expired: bool
+    compute_units: int = 0
+    purpose: str = ""
+    mine: bool = False
+    note: str = ""
+
+
+def vm_view(vm: Vm, now: datetime, call: Call) -> VmView:
+    """A row as agents see it."""
+    expired = vm.expires_at <= now
+    cost = vm.cost_units(now)
+    return VmView(
+        item_hash=vm.item_hash,
+        name=vm.name,
+        status=status_of(vm, expired),
+        crn_url=vm.crn_url,
+        crn_name=vm.crn_name,
+        uptime_minutes=round(vm.billed_seconds(now) / 60, 1),
+        cost_so_far=money.in_credits(cost),
+        cost_so_far_usd=money.in_usd(cost),
+        hourly_cost=money.in_credits(vm.hourly_units),
+        hourly_cost_usd=money.in_usd(vm.hourly_units),
+        ttl_expires_at=iso(vm.expires_at),
+        expires_in=span((vm.expires_at - now).total_seconds()) if vm.state in LEASED else None,
+        ssh_command=vm.ssh_command() if vm.state in LEASED else "",
+        expired=expired,
+        compute_units=vm.compute_units,
+        purpose=vm.purpose,
+        mine=vm.session == call.caller.session,
+        note=vm.last_error or vm.warned,
+    )
+
+
+def status_of(vm: Vm, expired: bool) -> str:
+    """The mission's word where it has one, else the state."""
+    if vm.state in LEASED and expired:
+        return "expired"
+    if vm.warned == "stale":
+        return "stale"
+    return str(vm.state)
+
+
+def orphan_view(orphan: NetworkInstance) -> VmView:
+    """A VM of our key that the inventory does not know."""
+    return VmView(
+        item_hash=orphan.item_hash,
+        name=orphan.name,
+        status="orphan",
+        crn_url="",
+        uptime_minutes=0,
+        cost_so_far=0,
+        cost_so_far_usd=0,
+        ttl_expires_at=iso(orphan.stamp.expires_at) if orphan.stamp else None,
+        ssh_command="",
+        expired=False,
+        note="Under our key, but not in the inventory: the owner decides (aleph-agentctl orphans).",
+    )
+
+
+async def overview_of(call: Call) -> Overview:
+    """What is bound now, as this session sees it."""
+    return await call.services.treasury.overview(call.caller.session)
+
+
+async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
+    """The fields of `Answer`; `expires_in` is the VM's if one is given, else the next lease's."""
+    overview = await overview_of(call)
+    now = call.services.clock.now()
+    treasury = call.services.treasury
+    left = treasury.budget_left(treasury.limits_of(call.caller), overview.exposure)
+    ends = [vm.expires_at] if vm and vm.state in LEASED else []
+    if vm is None:
+        ends = [row.expires_at for row in overview.live if row.state in LEASED]
+    return {
+        "expires_in": span((min(ends) - now).total_seconds()) if ends else None,
+        "budget_left": None if left is None else money.in_credits(left),
+        "budget_left_usd": None if left is None else money.in_usd(left),
+        "stuck": [f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.live if row.stuck][:10],
+        "alerts": [*alerts(call), *call.caller.notices],
+    }
+
+
+def alerts(call: Call) -> list[str]:
+    """What is wrong with the daemon or the network, in words an agent can pass on."""
+    services, findings = call.services, call.services.sweeper.findings
+    found = []
+    if services.signer.trouble:
+        found.append(f"No usable key: {services.signer.trouble}. VMs end by their stored FORGETs; nothing can be created.")
+    if findings.orphans:
+        found.append(f"{len(findings.orphans)} VMs under our key are not in the inventory; the owner decides: aleph-agentctl orphans")
+    if findings.undead:
+        found.append(f"{len(findings.undead)} ended VMs are on the network again; the owner should look: aleph-agentctl status")
+    return found
+
+

@@ -1,0 +1,93 @@
+"""aleph_wait_vm: until SSH answers."""
+
+import asyncio
+
+from pydantic import Field
+
+from ..domain.clock import iso
+from ..domain.errors import Unavailable
+from ..domain.model import LEASED, Vm, VmState
+from ..ports import StaleRow
+from .base import Answer, Arguments, Call, Tool
+from .ownership import resolve
+from .views import footer
+
+_PAUSE_S = 1.0
+
+
+class WaitArguments(Arguments):
+    """Which, and how long."""
+
+    item_hash: str = Field(min_length=1, max_length=128, description="Hash, or name of a VM of this session")
+    timeout_s: float = Field(90, gt=0, le=600)
+
+
+class Waited(Answer):
+    """`ready`: SSH answers."""
+
+    item_hash: str
+    name: str
+    status: str
+    ready: bool
+    ssh_command: str
+    ttl_expires_at: str | None
+    waited_s: float
+    next: str = ""
+
+
+async def run(call: Call, arguments: WaitArguments) -> Waited:
+    """Looks every second, reports progress, answers early when SSH does."""
+    vm = await resolve(call, arguments.item_hash.strip())
+    loop = asyncio.get_running_loop()
+    start, deadline = loop.time(), loop.time() + arguments.timeout_s
+    while True:
+        vm = await call.services.inventory.get(vm.item_hash) or vm
+        if vm.state not in LEASED:
+            raise Unavailable(
+                f"{vm.name} is {vm.state} ({vm.cause}); it will not come up.", "Create another with aleph_create_vm.", code="vm_ended"
+            )
+        ready = await _ready(call, vm)
+        waited = loop.time() - start
+        if ready or loop.time() >= deadline:
+            return await _answer(call, vm, ready, waited)
+        await call.report(round(waited), arguments.timeout_s, f"{vm.name} is {vm.state}; SSH does not answer yet")
+        await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - loop.time())))
+
+
+async def _ready(call: Call, vm: Vm) -> bool:
+    if vm.state is not VmState.RUNNING or not vm.ssh_port:
+        return False
+    if not await call.services.hosts.ssh_answers(vm.host_ipv4, vm.ssh_port):
+        return False
+    if vm.ssh_at is None:
+        try:
+            await call.services.inventory.note(vm.item_hash, states=LEASED, ssh_at=call.services.clock.now())
+        except StaleRow:
+            return False
+    return True
+
+
+async def _answer(call: Call, vm: Vm, ready: bool, waited: float) -> Waited:
+    return Waited(
+        **await footer(call, vm),
+        item_hash=vm.item_hash,
+        name=vm.name,
+        status=str(vm.state),
+        ready=ready,
+        ssh_command=vm.ssh_command(),
+        ttl_expires_at=iso(vm.expires_at),
+        waited_s=round(waited, 1),
+        next="" if ready else "Call aleph_wait_vm again; booting takes up to a few minutes.",
+    )
+
+
+TOOL = Tool(
+    name="aleph_wait_vm",
+    title="Wait for VM",
+    description="Wait until a new VM answers on SSH, then give its ssh_command.",
+    arguments=WaitArguments,
+    answer=Waited,
+    run=run,
+    read_only=True,
+    idempotent=True,
+)
