@@ -1,7 +1,8 @@
 """The inventory in a database; the only importer of SQLAlchemy."""
 
+from ...ports import StoreTrouble
 from .engine import sqlite_url
-from .errors import StoreBroken, StoreFull, StoreNewer, StoreTrouble
+from .errors import StoreBroken, StoreFull, StoreNewer
 from .inventory import SqlInventory
 
 __all__ = ["SqlInventory", "StoreBroken", "StoreFull", "StoreNewer", "StoreTrouble", "sqlite_url"]
