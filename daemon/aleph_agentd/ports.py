@@ -28,7 +28,7 @@ from .domain.model import (
 class NetworkTrouble(Exception):
     """A call whose outcome is not known: time-out, broken connection, 5xx, or an answer that makes no sense."""
 
-    def __init__(self, endpoint: str, reason: str):
+    def __init__(self, endpoint: str, reason: str) -> None:
         super().__init__(f"{endpoint}: {reason}")
         self.endpoint = endpoint
         self.reason = reason
@@ -234,7 +234,7 @@ class Hosts(Protocol):
 class StaleRow(Exception):
     """The row is not in a state from which this change may happen: somebody else was faster."""
 
-    def __init__(self, vm: Vm):
+    def __init__(self, vm: Vm) -> None:
         super().__init__(f"{vm.item_hash} is {vm.state}")
         self.vm = vm
 
@@ -310,7 +310,14 @@ class Inventory(Protocol):
         ...
 
     async def move(
-        self, item_hash: str, to: VmState, cause: str, now: datetime, *, lease_version: int | None = None, **facts: Any
+        self,
+        item_hash: str,
+        to: VmState,
+        cause: str,
+        now: datetime,
+        *,
+        lease_version: int | None = None,
+        **facts: Any,
     ) -> Vm:
         """One legal transition with its cause and facts.
 
@@ -318,15 +325,21 @@ class Inventory(Protocol):
         """
         ...
 
-    async def note(
-        self, item_hash: str, *, states: frozenset[VmState] | None = None, **facts: Any
-    ) -> Vm:
+    async def note(self, item_hash: str, *, states: frozenset[VmState] | None = None, **facts: Any) -> Vm:
         """Facts without a transition, only if the row is in one of `states` (else StaleRow)."""
         ...
 
     async def extend(
-        self, item_hash: str, expires_at: datetime, reserve_units: int, decide: Decide, now: datetime,
-        session: str, request: tuple[str, Remembered] | None = None, *, lease_version: int | None = None,
+        self,
+        item_hash: str,
+        expires_at: datetime,
+        reserve_units: int,
+        decide: Decide,
+        now: datetime,
+        session: str,
+        request: tuple[str, Remembered] | None = None,
+        *,
+        lease_version: int | None = None,
     ) -> Vm:
         """Move the end of a running lease, reserving more; only while `expires_at > now` (else StaleRow).
 

@@ -27,7 +27,9 @@ class SchedulerTimers:
 
     def every(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
         """See ports.Timers."""
-        self._scheduler.add_job(run, IntervalTrigger(seconds=max(1, int(seconds)), timezone=UTC), id=name, replace_existing=True)
+        self._scheduler.add_job(
+            run, IntervalTrigger(seconds=max(1, int(seconds)), timezone=UTC), id=name, replace_existing=True
+        )
 
     def at(self, name: str, when: datetime | None, run: Callable[[], Awaitable[None]]) -> None:
         """See ports.Timers."""

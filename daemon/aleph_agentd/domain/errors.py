@@ -1,12 +1,12 @@
 """What can be refused or fail, as callers see it: a code, what happened, and the exact next step.
 
-    Refusal                  base: {code, message, hint, data}
-    ├── BadInput             the arguments are wrong; lists every problem          code bad_input
-    ├── Denied               a rule of the policy said no                          code = the rule's
-    ├── NotFound             no such VM, CRN, tool or image                        code not_found
-    ├── Conflict             the name, request key or state stands in the way      code conflict
-    ├── Unavailable          a prerequisite is missing or the network is away      code unavailable
-    └── Unknown              it may or may not have taken effect; ask again        code unknown
+Refusal                  base: {code, message, hint, data}
+├── BadInput             the arguments are wrong; lists every problem          code bad_input
+├── Denied               a rule of the policy said no                          code = the rule's
+├── NotFound             no such VM, CRN, tool or image                        code not_found
+├── Conflict             the name, request key or state stands in the way      code conflict
+├── Unavailable          a prerequisite is missing or the network is away      code unavailable
+└── Unknown              it may or may not have taken effect; ask again        code unknown
 """
 
 from typing import Any
@@ -17,7 +17,9 @@ class Refusal(Exception):
 
     code = "refused"
 
-    def __init__(self, message: str, hint: str = "", *, code: str | None = None, data: dict[str, Any] | None = None):
+    def __init__(
+        self, message: str, hint: str = "", *, code: str | None = None, data: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -61,7 +61,9 @@ def parse_amount(text: str | int | float) -> int:
         raise ValueError(f"{match[1]!r} is not a number") from None
     unit = (match[2] or "").lower()
     if not unit and number > _BARE_CREDITS_LIMIT:
-        raise ValueError(f"{number} without a unit is too large to be credits: write `{number} cr` or an amount in USD")
+        raise ValueError(
+            f"{number} without a unit is too large to be credits: write `{number} cr` or an amount in USD"
+        )
     if unit.startswith("unit"):
         raise ValueError("amounts are written in credits (`500 cr`) or `USD`, not in network units")
     units = number * (UNITS_PER_USD if unit in ("usd", "$") else UNITS_PER_CREDIT)

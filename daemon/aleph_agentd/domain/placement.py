@@ -56,15 +56,21 @@ def named(crns: Sequence[Crn], wanted: str) -> Crn:
     loose = [
         c
         for c in crns
-        if c.name.lower().startswith(text) or (len(text) >= _MIN_HASH_PREFIX and c.hash.lower().startswith(text))
+        if c.name.lower().startswith(text)
+        or (len(text) >= _MIN_HASH_PREFIX and c.hash.lower().startswith(text))
     ]
     found = exact or loose
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NotFound(f"There is no CRN {wanted[:80]!r} on the network's list.", "Call aleph_list_crns for names and hashes, or leave crn_hash out.")
+        raise NotFound(
+            f"There is no CRN {wanted[:80]!r} on the network's list.",
+            "Call aleph_list_crns for names and hashes, or leave crn_hash out.",
+        )
     names = ", ".join(f"{c.name} ({c.hash[:12]})" for c in found[:5])
-    raise NotFound(f"{wanted[:80]!r} fits {len(found)} CRNs: {names}.", "Give the full hash of the one you mean.")
+    raise NotFound(
+        f"{wanted[:80]!r} fits {len(found)} CRNs: {names}.", "Give the full hash of the one you mean."
+    )
 
 
 def choose(
@@ -83,7 +89,10 @@ def choose(
     if wanted:
         crn = named(crns, wanted)
         if why := fits(crn, need):
-            raise Unavailable(f"CRN {crn.name} {why}, so it cannot host this VM.", "Leave crn_hash out, or choose from aleph_list_crns.")
+            raise Unavailable(
+                f"CRN {crn.name} {why}, so it cannot host this VM.",
+                "Leave crn_hash out, or choose from aleph_list_crns.",
+            )
         return Choice(crn, f"you named {crn.name}")
     ranked = [
         crn
@@ -93,8 +102,12 @@ def choose(
     if not ranked:
         raise Unavailable(
             f"None of the {len(crns)} CRNs on the list can host {need.vcpus} vCPU with {need.memory_mib} MiB"
-            + (" and a GPU." if need.gpu else ".") + (f" {len(avoid)} were tried already." if avoid else ""),
+            + (" and a GPU." if need.gpu else ".")
+            + (f" {len(avoid)} were tried already." if avoid else ""),
             "Ask for fewer compute units, or try again in a minute.",
         )
     crn = dice.choice(ranked[:_BEST_OF])
-    return Choice(crn, f"score {crn.score:.2f}, {crn.free_memory_mib // 1024} GiB free; one of the best {min(_BEST_OF, len(ranked))} of {len(ranked)}")
+    return Choice(
+        crn,
+        f"score {crn.score:.2f}, {crn.free_memory_mib // 1024} GiB free; one of the best {min(_BEST_OF, len(ranked))} of {len(ranked)}",
+    )

@@ -64,17 +64,29 @@ def _ttl(case: Case, limits: Limits, _: Exposure) -> None:
 
 def _image(case: Case, limits: Limits, _: Exposure) -> None:
     if limits.allowed_os_images and case.os_image and case.os_image not in limits.allowed_os_images:
-        raise Denied(f"The owner does not allow the image {case.os_image}.", f"Use one of: {', '.join(sorted(limits.allowed_os_images))}.", code="allowed_os_images")
+        raise Denied(
+            f"The owner does not allow the image {case.os_image}.",
+            f"Use one of: {', '.join(sorted(limits.allowed_os_images))}.",
+            code="allowed_os_images",
+        )
 
 
 def _crn(case: Case, limits: Limits, _: Exposure) -> None:
     if limits.allowed_crns and case.crn_hash and case.crn_hash not in limits.allowed_crns:
-        raise Denied("The owner does not allow this CRN.", "Leave crn_hash out: an allowed one is chosen.", code="allowed_crns")
+        raise Denied(
+            "The owner does not allow this CRN.",
+            "Leave crn_hash out: an allowed one is chosen.",
+            code="allowed_crns",
+        )
 
 
 def _size(case: Case, limits: Limits, _: Exposure) -> None:
     if limits.max_compute_units is not None and case.compute_units > limits.max_compute_units:
-        raise Denied(f"{case.compute_units} compute units are more than the owner allows per VM ({limits.max_compute_units}).", f"Ask for at most {limits.max_compute_units}.", code="max_compute_units")
+        raise Denied(
+            f"{case.compute_units} compute units are more than the owner allows per VM ({limits.max_compute_units}).",
+            f"Ask for at most {limits.max_compute_units}.",
+            code="max_compute_units",
+        )
 
 
 def _price(case: Case, _: Limits, __: Exposure) -> None:
@@ -129,7 +141,11 @@ def _daily(case: Case, limits: Limits, exposure: Exposure) -> None:
 
 def _burn(case: Case, limits: Limits, exposure: Exposure) -> None:
     limit = limits.max_hourly_burn_units
-    if case.what == "create" and limit is not None and exposure.burn_units_per_hour + case.hourly_units > limit:
+    if (
+        case.what == "create"
+        and limit is not None
+        and exposure.burn_units_per_hour + case.hourly_units > limit
+    ):
         raise Denied(
             f"The live VMs cost {money.show(exposure.burn_units_per_hour)} per hour; this one would pass the owner's limit of {money.show(limit)}.",
             "Destroy a VM or ask for fewer compute units.",
@@ -162,7 +178,11 @@ def _network_day(case: Case, _: Limits, exposure: Exposure) -> None:
 
 def _rate(case: Case, limits: Limits, exposure: Exposure) -> None:
     if case.what == "create" and exposure.creates_last_hour >= limits.max_creates_per_hour:
-        raise Denied(f"{exposure.creates_last_hour} creates were tried in the last hour; the owner allows {limits.max_creates_per_hour}.", "Use a VM that exists, or wait.", code="max_creates_per_hour")
+        raise Denied(
+            f"{exposure.creates_last_hour} creates were tried in the last hour; the owner allows {limits.max_creates_per_hour}.",
+            "Use a VM that exists, or wait.",
+            code="max_creates_per_hour",
+        )
 
 
 def _human(case: Case, limits: Limits, _: Exposure) -> None:
@@ -177,12 +197,29 @@ def _human(case: Case, limits: Limits, _: Exposure) -> None:
 
 def _name(case: Case, _: Limits, exposure: Exposure) -> None:
     if case.what == "create" and case.name in exposure.names:
-        raise Conflict(f"A live VM is already called {case.name!r}.", "Choose another name, or use that VM (aleph_list_my_vms).", code="name_taken")
+        raise Conflict(
+            f"A live VM is already called {case.name!r}.",
+            "Choose another name, or use that VM (aleph_list_my_vms).",
+            code="name_taken",
+        )
 
 
 RULES: tuple[Callable[[Case, Limits, Exposure], None], ...] = (
-    _ttl, _image, _crn, _size, _price, _name,
-    _balance_guard, _concurrent, _session, _daily, _burn, _floor, _network_day, _rate, _human,
+    _ttl,
+    _image,
+    _crn,
+    _size,
+    _price,
+    _name,
+    _balance_guard,
+    _concurrent,
+    _session,
+    _daily,
+    _burn,
+    _floor,
+    _network_day,
+    _rate,
+    _human,
 )
 """The mission's order (TTL, price, balance guard, concurrent VMs, session spend), ours in between."""
 

@@ -41,9 +41,15 @@ def compare(
     """
     ours = [item for item in listing if item.sender == sender]
     live = [vm for vm in live if vm.broadcast_at is not None]
-    old = [vm for vm in live if vm.broadcast_at is not None and now - vm.broadcast_at > grace and vm.forgotten_at is None]
+    old = [
+        vm
+        for vm in live
+        if vm.broadcast_at is not None and now - vm.broadcast_at > grace and vm.forgotten_at is None
+    ]
     if not ours and old:
-        return Findings(now, trouble=f"the network listed nothing while the inventory holds {len(old)} live VMs")
+        return Findings(
+            now, trouble=f"the network listed nothing while the inventory holds {len(old)} live VMs"
+        )
     listed = {item.item_hash for item in ours}
     unknown = [item for item in ours if item.item_hash not in rows and _past_grace(item, now, grace)]
     strangers = [item for item in unknown if item.stamp and item.stamp.installation != installation]

@@ -7,6 +7,7 @@ is over, is never broadcast and never notified (rules.md 5).
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from ..domain.clock import Clock
 from ..domain.model import LEASED, SignedMessage, Vm, VmState
@@ -37,7 +38,7 @@ _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.1, 2.0
 class Stillborn(Exception):
     """This VM will not come to life; `another_crn_may_do`: the fault is the CRN's."""
 
-    def __init__(self, why: str, *, another_crn_may_do: bool = False):
+    def __init__(self, why: str, *, another_crn_may_do: bool = False) -> None:
         super().__init__(why)
         self.another_crn_may_do = another_crn_may_do
 
@@ -119,12 +120,16 @@ class Birth:
                 if await self._listed(vm) is not None:
                     break
                 if silent > 1:
-                    raise Stillborn(f"the CRN does not answer ({trouble.reason})", another_crn_may_do=True) from trouble
+                    raise Stillborn(
+                        f"the CRN does not answer ({trouble.reason})", another_crn_may_do=True
+                    ) from trouble
                 continue
             if answer.outcome is NotifyOutcome.ACCEPTED:
                 break
             if answer.outcome is not NotifyOutcome.TOO_EARLY:
-                raise Stillborn(f"the CRN refused it: {answer.text or answer.outcome}", another_crn_may_do=True)
+                raise Stillborn(
+                    f"the CRN refused it: {answer.text or answer.outcome}", another_crn_may_do=True
+                )
         else:
             raise Stillborn("the CRN does not find the message", another_crn_may_do=True)
         return await self._inventory.note(
@@ -138,9 +143,18 @@ class Birth:
             execution = await self._listed(vm)
             if execution and execution.running and execution.host_ipv4 and execution.ssh_port:
                 now = self._clock.now()
-                facts = {"host_ipv4": execution.host_ipv4, "ssh_port": execution.ssh_port, "ipv6": execution.ipv6}
+                facts: dict[str, Any] = {
+                    "host_ipv4": execution.host_ipv4,
+                    "ssh_port": execution.ssh_port,
+                    "ipv6": execution.ipv6,
+                }
                 return await self._inventory.move(
-                    vm.item_hash, VmState.RUNNING, f"runs on {vm.crn_name or vm.crn_url}", now, running_at=now, **facts
+                    vm.item_hash,
+                    VmState.RUNNING,
+                    f"runs on {vm.crn_name or vm.crn_url}",
+                    now,
+                    running_at=now,
+                    **facts,
                 )
             await self._may_still_be_born(vm)
         raise Stillborn("its CRN never gave it an address", another_crn_may_do=True)

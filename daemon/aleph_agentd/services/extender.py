@@ -41,7 +41,10 @@ class Extender:
 
     def _too_late(self, vm: Vm, now: datetime) -> Conflict:
         if vm.state in LEASED and vm.expires_at > now:
-            return Conflict(f"{vm.name} was extended by somebody else meanwhile.", "Look at aleph_list_my_vms, then decide again.")
+            return Conflict(
+                f"{vm.name} was extended by somebody else meanwhile.",
+                "Look at aleph_list_my_vms, then decide again.",
+            )
         return Conflict(
             f"{vm.name} is {vm.state} and its lease is over: an ended lease is never revived.",
             "Create a new VM with aleph_create_vm.",

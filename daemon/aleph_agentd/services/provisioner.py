@@ -91,7 +91,11 @@ class Provisioner:
             if vm.name != request.name or vm.state not in LEASED:
                 continue
             asked_end = self._clock.now() + timedelta(hours=request.ttl_hours)
-            same = (vm.session, vm.compute_units, vm.os_image) == (caller.session, request.compute_units, request.os_image)
+            same = (vm.session, vm.compute_units, vm.os_image) == (
+                caller.session,
+                request.compute_units,
+                request.os_image,
+            )
             if same and vm.expires_at + _SAME_LEASE_TOLERANCE >= asked_end:
                 return vm
         return None
@@ -131,7 +135,9 @@ class Provisioner:
             return await self._birth.resume(vm)
         except Stillborn as why:
             await self._bury(vm, why)
-            raise Unavailable(f"{vm.name} could not be created: {why}.", "Call aleph_create_vm again.") from why
+            raise Unavailable(
+                f"{vm.name} could not be created: {why}.", "Call aleph_create_vm again."
+            ) from why
 
     async def _carry_out(self, order: Order, admitted: "asyncio.Future[None]") -> Vm:
         avoid: frozenset[str] = frozenset()
@@ -145,7 +151,10 @@ class Provisioner:
                 order.tried.append(f"{vm.crn_name or vm.crn_hash[:12]}: {why}")
                 ended = await self._bury(vm, why)
                 avoid |= {vm.crn_hash}
-                if not (ended and why.another_crn_may_do and len(order.tried) < MAX_TRIES) or order.plan.request.crn:
+                if (
+                    not (ended and why.another_crn_may_do and len(order.tried) < MAX_TRIES)
+                    or order.plan.request.crn
+                ):
                     raise self._failure(order) from why
             try:
                 crn, reason = await self._planner.place(order.plan.request, order.caller, avoid)
@@ -170,7 +179,9 @@ class Provisioner:
     async def _admit(self, order: Order) -> Vm:
         """Sign, then commit 1: everything that is needed to track and to end the VM is on disk before it exists."""
         plan, now = order.plan, self._clock.now()
-        lease = Stamp(self._installation, secrets.token_hex(16), now + timedelta(hours=plan.request.ttl_hours))
+        lease = Stamp(
+            self._installation, secrets.token_hex(16), now + timedelta(hours=plan.request.ttl_hours)
+        )
         rootfs = self._market.images()[plan.request.os_image]
         spec = instance_spec(plan, self._treasury.payer, rootfs, lease)
         try:
@@ -182,20 +193,26 @@ class Provisioner:
         case = await self._planner.case(plan, confirmed=True)
         limits = self._treasury.limits_of(order.caller)
         intent = Intent(
-            vm=new_row(plan, spec, create.item_hash, order.caller, order.create_id, self._signer.address, now),
+            vm=new_row(
+                plan, spec, create.item_hash, order.caller, order.create_id, self._signer.address, now
+            ),
             create=create,
             forgets=forgets,
             reserve_units=plan.reserve_units,
             request_key=None if order.tried else order.request_key,
             request_hash=order.request_hash,
         )
-        return await self._inventory.admit(intent, lambda exposure: policy.evaluate(case, limits, exposure), now)
+        return await self._inventory.admit(
+            intent, lambda exposure: policy.evaluate(case, limits, exposure), now
+        )
 
     async def _check_estimate(self, create: SignedMessage, plan: Plan) -> None:
         try:
             live = await self._market.estimate(create)
         except NetworkTrouble as trouble:
-            raise Unavailable(f"The network does not say what this VM costs: {trouble}.", "Try again in a minute.") from trouble
+            raise Unavailable(
+                f"The network does not say what this VM costs: {trouble}.", "Try again in a minute."
+            ) from trouble
         if moved_too_far(plan.rate, live):
             raise Conflict(
                 f"The network's own estimate ({live} units/s) is more than 5 % off compute units × price ({plan.rate}).",

@@ -65,26 +65,38 @@ class Planner:
     def __init__(self, treasury: Treasury, market: Market, dice: random.Random) -> None:
         self._treasury, self._market, self._dice = treasury, market, dice
 
-    async def plan(self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = "") -> Plan:
+    async def plan(
+        self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = ""
+    ) -> Plan:
         """Choose a CRN and price the request. A confirmed quote keeps its CRN while its price holds."""
         check_tier(request.compute_units)
         images = self._market.images()
         if request.os_image not in images:
-            raise BadInput(f"There is no image {request.os_image[:40]!r}.", f"Use one of: {', '.join(sorted(images))}.")
+            raise BadInput(
+                f"There is no image {request.os_image[:40]!r}.", f"Use one of: {', '.join(sorted(images))}."
+            )
         rate = await self._treasury.cu_rate() * request.compute_units
-        quote = self._treasury.find_quote(caller.session, request.fingerprint(), quote_id) if confirmed else None
+        quote = (
+            self._treasury.find_quote(caller.session, request.fingerprint(), quote_id) if confirmed else None
+        )
         if quote and not moved_too_far(quote.rate, rate):
             return Plan(request, quote.crn, rate, "as quoted", quote)
         crn, why = await self.place(request, caller)
         return Plan(request, crn, rate, why, None)
 
-    async def place(self, request: CreateRequest, caller: Caller, avoid: frozenset[str] = frozenset()) -> tuple[Crn, str]:
+    async def place(
+        self, request: CreateRequest, caller: Caller, avoid: frozenset[str] = frozenset()
+    ) -> tuple[Crn, str]:
         """The CRN for a request, and why."""
         try:
             listed = await self._market.crns()
         except NetworkTrouble as trouble:
-            raise Unavailable(f"The list of CRNs is not known now: {trouble}.", "Try again in a minute.") from trouble
-        need = Need(request.compute_units, request.compute_units * MEMORY_MIB, request.compute_units * DISK_MIB)
+            raise Unavailable(
+                f"The list of CRNs is not known now: {trouble}.", "Try again in a minute."
+            ) from trouble
+        need = Need(
+            request.compute_units, request.compute_units * MEMORY_MIB, request.compute_units * DISK_MIB
+        )
         allowed = self._treasury.limits_of(caller).allowed_crns
         choice = choose(listed.crns, need, wanted=request.crn, allowed=allowed, avoid=avoid, dice=self._dice)
         return choice.crn, choice.why

@@ -59,7 +59,9 @@ class Sweeper:
             if orphan.item_hash not in known:
                 await self._inventory.record("orphan", orphan.item_hash, "under our key, without a row", now)
         for vm in self.findings.undead:
-            await self._inventory.record("undead", vm.item_hash, f"{vm.name} was {vm.state}, and is on the network", now)
+            await self._inventory.record(
+                "undead", vm.item_hash, f"{vm.name} was {vm.state}, and is on the network", now
+            )
         if self.findings.trouble:
             log.warning("sweep: %s", self.findings.trouble)
 

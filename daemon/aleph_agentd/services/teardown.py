@@ -42,7 +42,7 @@ _WATCH = timedelta(minutes=1)
 class NotYet(Exception):
     """This pass cannot go on. `retry_in`: the network is merely busy with it, which is no failure."""
 
-    def __init__(self, why: str, *, retry_in: timedelta | None = None):
+    def __init__(self, why: str, *, retry_in: timedelta | None = None) -> None:
         super().__init__(why)
         self.retry_in = retry_in
 
@@ -56,7 +56,9 @@ class Teardown:
         self._inventory, self._messages, self._hosts, self._signer = inventory, messages, hosts, signer
         self._clock, self._jobs = clock, jobs
         self._all = asyncio.Semaphore(AT_ONCE)
-        self._per_host: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE_PER_HOST))
+        self._per_host: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE_PER_HOST)
+        )
         self._dice = random.Random()  # noqa: S311 - jitter
 
     async def order(self, item_hash: str, cause: str, *, lease_version: int | None = None) -> Vm:
@@ -143,7 +145,11 @@ class Teardown:
             status = await self._forget(vm)
         if status.billing_ended:
             return await self._inventory.settle(
-                vm.item_hash, f"settled: {status}", now := self._clock.now(), forgotten_at=now, unknown_since=None
+                vm.item_hash,
+                f"settled: {status}",
+                now := self._clock.now(),
+                forgotten_at=now,
+                unknown_since=None,
             )
         if status is MessageStatus.PENDING:
             raise NotYet("the network is still processing its message", retry_in=_SOON)
@@ -182,7 +188,13 @@ class Teardown:
     async def _never_was(self, vm: Vm, why: str) -> Vm:
         now = self._clock.now()
         return await self._inventory.settle(
-            vm.item_hash, f"settled: {why}", now, to=VmState.FAILED, ended_at=now, next_attempt_at=None, last_error=why
+            vm.item_hash,
+            f"settled: {why}",
+            now,
+            to=VmState.FAILED,
+            ended_at=now,
+            next_attempt_at=None,
+            last_error=why,
         )
 
     async def _erase(self, vm: Vm) -> Vm:
@@ -211,5 +223,12 @@ class Teardown:
     async def _revive(self, vm: Vm, cause: str, **facts: None) -> Vm:
         now = self._clock.now()
         return await self._inventory.move(
-            vm.item_hash, VmState.DESTROYING, cause, now, destroy_at=now, next_attempt_at=now, attempts=0, **facts
+            vm.item_hash,
+            VmState.DESTROYING,
+            cause,
+            now,
+            destroy_at=now,
+            next_attempt_at=now,
+            attempts=0,
+            **facts,
         )

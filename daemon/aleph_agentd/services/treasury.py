@@ -14,7 +14,7 @@ from ..domain.errors import Unavailable
 from ..domain.limits import Limits
 from ..domain.model import LIVE, Crn, Exposure, Vm
 from ..domain.policy import tighten
-from ..ports import Inventory, Market, NetworkTrouble
+from ..ports import Inventory, Market, NetworkTrouble, Signer
 
 QUOTE_VALID_S = 600
 MAX_QUOTES = 500
@@ -48,12 +48,21 @@ class Overview(NamedTuple):
 class Treasury:
     """Balances, prices, quotes, and what is left of the limits."""
 
-    def __init__(self, inventory: Inventory, market: Market, clock: Clock, payer: str) -> None:
-        self._inventory, self._market, self._clock = inventory, market, clock
-        self.payer = payer
-        self.limits = Limits()
+    def __init__(
+        self, inventory: Inventory, market: Market, signer: Signer, clock: Clock, limits: Limits, human_address: str
+    ) -> None:
+        self._inventory, self._market, self._signer, self._clock = inventory, market, signer, clock
+        self._human_address = human_address
+        self.limits = limits
         self._quotes: OrderedDict[str, Quote] = OrderedDict()
         self._overviews: OrderedDict[str, tuple[int, float, Overview]] = OrderedDict()
+
+    @property
+    def payer(self) -> str:
+        """Who pays: the human in delegated mode, else our own account; empty while there is no key."""
+        if self._human_address:
+            return self._human_address
+        return "" if self._signer.trouble else self._signer.address
 
     def limits_of(self, caller: Caller) -> Limits:
         """The owner's limits, or stricter ones that the session asked for."""
@@ -69,14 +78,18 @@ class Treasury:
         try:
             return await self._market.balance(self.payer)
         except NetworkTrouble as trouble:
-            raise Unavailable(f"The balance is not known now: {trouble}.", "Try again in a minute.") from trouble
+            raise Unavailable(
+                f"The balance is not known now: {trouble}.", "Try again in a minute."
+            ) from trouble
 
     async def cu_rate(self) -> Decimal:
         """Units per second of one compute unit; refuses when the network's unit seems to have changed."""
         try:
             rate = (await self._market.price()).cu_rate
         except NetworkTrouble as trouble:
-            raise Unavailable(f"The live price is not known now: {trouble}.", "Try again in a minute.") from trouble
+            raise Unavailable(
+                f"The live price is not known now: {trouble}.", "Try again in a minute."
+            ) from trouble
         low, high = money.CU_HOUR_RANGE_UNITS
         if not low <= money.hourly_units(rate) <= high:
             raise Unavailable(

@@ -85,9 +85,10 @@ def lean(schema: Any) -> Any:
         return [lean(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {
-        key: {name: lean(sub) for name, sub in value.items()} if key in ("properties", "$defs") else lean(value)
+    return {
+        key: {name: lean(sub) for name, sub in value.items()}
+        if key in ("properties", "$defs")
+        else lean(value)
         for key, value in schema.items()
         if not (key == "title" and isinstance(value, str))
     }
-    return kept

@@ -49,7 +49,9 @@ async def run(call: Call, _: BalanceArguments) -> Balance:
     burn = exposure.burn_units_per_hour
     runway = round(balance / burn, 1) if balance is not None and burn else None
     if runway is not None and runway < 24:
-        warnings.append(f"The balance lasts {runway:g} more hours at this burn; buy credits at {money.BUY_CREDITS_URL}.")
+        warnings.append(
+            f"The balance lasts {runway:g} more hours at this burn; buy credits at {money.BUY_CREDITS_URL}."
+        )
     return Balance(
         **await footer(call),
         balance_credits=None if balance is None else money.in_credits(balance),

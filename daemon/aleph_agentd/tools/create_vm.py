@@ -22,16 +22,24 @@ _STEPS = {VmState.INTENDED: 1, VmState.PROVISIONING: 2, VmState.RUNNING: 3}
 class CreateArguments(Arguments):
     """What to rent."""
 
-    name: Annotated[str, AfterValidator(check_name)] = Field(max_length=64, description="Yours to choose; letters, digits, . _ -")
-    crn_hash: str = Field("", max_length=300, description="CRN by hash, name or URL; default: a good one is chosen")
-    compute_units: int = Field(1, ge=1, le=12, description="1, 2, 4, 6, 8 or 12; each 1 vCPU, 2 GiB RAM, 20 GiB disk")
+    name: Annotated[str, AfterValidator(check_name)] = Field(
+        max_length=64, description="Yours to choose; letters, digits, . _ -"
+    )
+    crn_hash: str = Field(
+        "", max_length=300, description="CRN by hash, name or URL; default: a good one is chosen"
+    )
+    compute_units: int = Field(
+        1, ge=1, le=12, description="1, 2, 4, 6, 8 or 12; each 1 vCPU, 2 GiB RAM, 20 GiB disk"
+    )
     ttl_hours: float | None = Field(None, gt=0, le=8760, description="Lease; then the VM is destroyed")
     os_image: str | None = Field(None, max_length=64, description="ubuntu22, ubuntu24 or debian12")
     dry_run: bool = Field(False, description="Only quote")
     purpose: str = Field("", max_length=200)
     confirmed: bool = Field(False, description="Yes to the price just quoted for the same arguments")
     max_hourly_cost: float | None = Field(None, gt=0, le=1e6, description="Credits per hour, at most")
-    ssh_pubkey: Annotated[str, AfterValidator(check_ssh_pubkey)] = Field("", max_length=2000, description="Default: the owner's")
+    ssh_pubkey: Annotated[str, AfterValidator(check_ssh_pubkey)] = Field(
+        "", max_length=2000, description="Default: the owner's"
+    )
     quote_id: str = Field("", max_length=40)
 
 
@@ -80,7 +88,9 @@ async def run(call: Call, arguments: CreateArguments) -> Created:
     limits = call.services.treasury.limits_of(call.caller)
     exposure = await call.services.inventory.exposure(call.caller.session, call.services.clock.now())
     policy.evaluate(case, limits, exposure)
-    if policy.needs_confirmation(case, limits) or (plan.quote and not call.services.treasury.use_quote(plan.quote)):
+    if policy.needs_confirmation(case, limits) or (
+        plan.quote and not call.services.treasury.use_quote(plan.quote)
+    ):
         return await _quoted(call, plan, dry_run=False)
     order = await provisioner.create(plan, call.caller, call.request_key, call.request_hash)
     return await _born(call, await _wait(call, order.create_id), order.tried, order.plan.why)
@@ -112,7 +122,11 @@ def _request(call: Call, arguments: CreateArguments) -> CreateRequest:
 
 def _may_spend(call: Call) -> None:
     if call.caller.spending_refused:
-        raise Denied(call.caller.spending_refused, "Remove that setting from the MCP server's environment.", code="other_settings")
+        raise Denied(
+            call.caller.spending_refused,
+            "Remove that setting from the MCP server's environment.",
+            code="other_settings",
+        )
 
 
 async def _wait(call: Call, create_id: str) -> Vm:
@@ -142,7 +156,9 @@ async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
         placement=plan.why,
         **_prices(plan.hourly_units, plan.estimate_units),
         requires_confirmation=asks,
-        confirmation_message=f"{price}, above the threshold of {money.show(limits.cost_threshold_units)}. If the user agrees, call again with the same arguments and confirmed=true within 10 minutes." if asks else "",
+        confirmation_message=f"{price}, above the threshold of {money.show(limits.cost_threshold_units)}. If the user agrees, call again with the same arguments and confirmed=true within 10 minutes."
+        if asks
+        else "",
         quote_id=quote.id,
         dry_run=dry_run,
         next="Nothing was created. Call again without dry_run to create it." if dry_run else "",

@@ -40,7 +40,9 @@ async def run(call: Call, arguments: DestroyArguments) -> Destroyed:
     may_act(call, vm)
     _same_key(call, vm)
     if vm.state not in TOMBSTONES:
-        vm = await call.services.teardown.order(vm.item_hash, f"destroyed by {call.caller.client or 'a session'}")
+        vm = await call.services.teardown.order(
+            vm.item_hash, f"destroyed by {call.caller.client or 'a session'}"
+        )
         await call.report(1, 3, f"{vm.name}: telling the network to forget it")
         await asyncio.wait({call.services.teardown.start(vm)}, timeout=_WAIT_S)
         vm = await call.services.inventory.get(vm.item_hash) or vm

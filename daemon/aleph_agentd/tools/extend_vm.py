@@ -34,7 +34,11 @@ async def run(call: Call, arguments: ExtendArguments) -> Extended:
     vm = await resolve(call, arguments.item_hash.strip())
     may_act(call, vm)
     if call.caller.spending_refused:
-        raise Denied(call.caller.spending_refused, "Remove that setting from the MCP server's environment.", code="other_settings")
+        raise Denied(
+            call.caller.spending_refused,
+            "Remove that setting from the MCP server's environment.",
+            code="other_settings",
+        )
     hours = arguments.additional_hours
     request = None
     if call.request_key:

@@ -52,7 +52,9 @@ async def run(call: Call, arguments: ListArguments) -> CrnPage:
     try:
         listed = await call.services.market.crns()
     except NetworkTrouble as trouble:
-        raise Unavailable(f"The list of CRNs is not known now: {trouble}.", "Try again in a minute.") from trouble
+        raise Unavailable(
+            f"The list of CRNs is not known now: {trouble}.", "Try again in a minute."
+        ) from trouble
     units = arguments.min_compute_units
     part = arguments.name.strip().lower()
     able = rank(listed.crns, Need(units, units * MEMORY_MIB, units * DISK_MIB, arguments.gpu))

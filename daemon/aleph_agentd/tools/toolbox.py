@@ -14,7 +14,8 @@ from . import check_balance, create_vm, destroy_vm, extend_vm, list_crns, list_m
 from .base import Arguments, Call, Tool
 
 ALL: tuple[Tool, ...] = tuple(
-    module.TOOL for module in (check_balance, list_crns, create_vm, wait_vm, list_my_vms, extend_vm, destroy_vm)
+    module.TOOL
+    for module in (check_balance, list_crns, create_vm, wait_vm, list_my_vms, extend_vm, destroy_vm)
 )
 
 INSTRUCTIONS = """\
@@ -54,7 +55,11 @@ class Toolbox:
         """The tool's structured answer. Raises Refusal."""
         tool = self._tools.get(name)
         if tool is None:
-            raise NotFound(f"There is no tool {name[:80]!r}.", f"The tools are: {', '.join(self._tools)}.", code="unknown_tool")
+            raise NotFound(
+                f"There is no tool {name[:80]!r}.",
+                f"The tools are: {', '.join(self._tools)}.",
+                code="unknown_tool",
+            )
         parsed = parse(tool, arguments)
         digest = hashlib.sha256(f"{name}\0{parsed.model_dump_json()}".encode()).hexdigest()
         call = Call(self._services, caller, request_key, digest, progress)
@@ -62,7 +67,11 @@ class Toolbox:
             await self._refuse_reuse(call, tool)
             answer = await tool.run(call, parsed)
         except StoreTrouble as trouble:
-            raise Unavailable(f"The inventory cannot be used: {trouble}.", "Ask the owner to run: aleph-agentctl status", code="store") from trouble
+            raise Unavailable(
+                f"The inventory cannot be used: {trouble}.",
+                "Ask the owner to run: aleph-agentctl status",
+                code="store",
+            ) from trouble
         return answer.model_dump(mode="json")
 
     async def _refuse_reuse(self, call: Call, tool: Tool) -> None:
@@ -71,7 +80,11 @@ class Toolbox:
             return
         seen = await self._services.inventory.remembered(call.request_key)
         if seen is not None and (seen.tool, seen.arguments_hash) != (tool.name, call.request_hash):
-            raise Conflict("This request key was used for another call.", "Use a new request_key for each call.", code="request_key_reused")
+            raise Conflict(
+                "This request key was used for another call.",
+                "Use a new request_key for each call.",
+                code="request_key_reused",
+            )
 
 
 def parse(tool: Tool, arguments: object) -> Arguments:
@@ -80,16 +93,23 @@ def parse(tool: Tool, arguments: object) -> Arguments:
         arguments = {}
     allowed = ", ".join(tool.arguments.model_fields) or "none"
     if not isinstance(arguments, dict):
-        raise BadInput(f"The arguments of {tool.name} are one object, not {type(arguments).__name__}.", f"Arguments: {allowed}.")
+        raise BadInput(
+            f"The arguments of {tool.name} are one object, not {type(arguments).__name__}.",
+            f"Arguments: {allowed}.",
+        )
     if _size(arguments) > _MAX_ARGUMENT_BYTES:
-        raise BadInput(f"The arguments are larger than {_MAX_ARGUMENT_BYTES} bytes.", f"Arguments: {allowed}.")
+        raise BadInput(
+            f"The arguments are larger than {_MAX_ARGUMENT_BYTES} bytes.", f"Arguments: {allowed}."
+        )
     try:
         return tool.arguments.model_validate(arguments)
     except ValidationError as error:
         problems = [_problem(item) for item in error.errors(include_url=False, include_input=False)]
         more = len(problems) - _MAX_PROBLEMS
         text = "; ".join(problems[:_MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
-        raise BadInput(f"{tool.name}: {text}.", f"Arguments: {allowed}.", data={"problems": problems[:_MAX_PROBLEMS]}) from None
+        raise BadInput(
+            f"{tool.name}: {text}.", f"Arguments: {allowed}.", data={"problems": problems[:_MAX_PROBLEMS]}
+        ) from None
 
 
 def _size(arguments: dict[Any, Any]) -> int:

@@ -9,7 +9,7 @@ from ..domain import money
 from ..domain.clock import iso, span
 from ..domain.model import LEASED, NetworkInstance, Vm
 from ..services.treasury import Overview
-from .base import Answer, Call
+from .base import Call
 
 
 class VmView(BaseModel):
@@ -17,7 +17,9 @@ class VmView(BaseModel):
 
     item_hash: str
     name: str
-    status: str = Field(description="running, expired, stale, orphan; intended, provisioning, destroying, gone, failed")
+    status: str = Field(
+        description="running, expired, stale, orphan; intended, provisioning, destroying, gone, failed"
+    )
     crn_url: str
     crn_name: str = ""
     uptime_minutes: float
@@ -105,7 +107,9 @@ async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
         "expires_in": span((min(ends) - now).total_seconds()) if ends else None,
         "budget_left": None if left is None else money.in_credits(left),
         "budget_left_usd": None if left is None else money.in_usd(left),
-        "stuck": [f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.live if row.stuck][:10],
+        "stuck": [
+            f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.live if row.stuck
+        ][:10],
         "alerts": [*alerts(call), *call.caller.notices],
     }
 
@@ -115,11 +119,15 @@ def alerts(call: Call) -> list[str]:
     services, findings = call.services, call.services.sweeper.findings
     found = []
     if services.signer.trouble:
-        found.append(f"No usable key: {services.signer.trouble}. VMs end by their stored FORGETs; nothing can be created.")
+        found.append(
+            f"No usable key: {services.signer.trouble}. VMs end by their stored FORGETs; nothing can be created."
+        )
     if findings.orphans:
-        found.append(f"{len(findings.orphans)} VMs under our key are not in the inventory; the owner decides: aleph-agentctl orphans")
+        found.append(
+            f"{len(findings.orphans)} VMs under our key are not in the inventory; the owner decides: aleph-agentctl orphans"
+        )
     if findings.undead:
-        found.append(f"{len(findings.undead)} ended VMs are on the network again; the owner should look: aleph-agentctl status")
+        found.append(
+            f"{len(findings.undead)} ended VMs are on the network again; the owner should look: aleph-agentctl status"
+        )
     return found
-
-

@@ -44,13 +44,17 @@ async def run(call: Call, arguments: WaitArguments) -> Waited:
         vm = await call.services.inventory.get(vm.item_hash) or vm
         if vm.state not in LEASED:
             raise Unavailable(
-                f"{vm.name} is {vm.state} ({vm.cause}); it will not come up.", "Create another with aleph_create_vm.", code="vm_ended"
+                f"{vm.name} is {vm.state} ({vm.cause}); it will not come up.",
+                "Create another with aleph_create_vm.",
+                code="vm_ended",
             )
         ready = await _ready(call, vm)
         waited = loop.time() - start
         if ready or loop.time() >= deadline:
             return await _answer(call, vm, ready, waited)
-        await call.report(round(waited), arguments.timeout_s, f"{vm.name} is {vm.state}; SSH does not answer yet")
+        await call.report(
+            round(waited), arguments.timeout_s, f"{vm.name} is {vm.state}; SSH does not answer yet"
+        )
         await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - loop.time())))
 
 
