@@ -388,6 +388,10 @@ class Inventory(Protocol):
         """Events after this id, oldest first."""
         ...
 
+    async def last_event_id(self) -> int:
+        """The id of the newest event; 0 when there is none."""
+        ...
+
     async def known(self, item_hashes: Sequence[str]) -> dict[str, Vm]:
         """The rows among these hashes, tombstones included."""
         ...

@@ -49,7 +49,13 @@ class Treasury:
     """Balances, prices, quotes, and what is left of the limits."""
 
     def __init__(
-        self, inventory: Inventory, market: Market, signer: Signer, clock: Clock, limits: Limits, human_address: str
+        self,
+        inventory: Inventory,
+        market: Market,
+        signer: Signer,
+        clock: Clock,
+        limits: Limits,
+        human_address: str,
     ) -> None:
         self._inventory, self._market, self._signer, self._clock = inventory, market, signer, clock
         self._human_address = human_address
@@ -81,6 +87,13 @@ class Treasury:
             raise Unavailable(
                 f"The balance is not known now: {trouble}.", "Try again in a minute."
             ) from trouble
+
+    async def balance_if_known(self) -> int | None:
+        """The payer's balance in units, or None."""
+        try:
+            return await self.balance()
+        except Unavailable:
+            return None
 
     async def cu_rate(self) -> Decimal:
         """Units per second of one compute unit; refuses when the network's unit seems to have changed."""

@@ -62,7 +62,7 @@ async def run(call: Call, _: BalanceArguments) -> Balance:
         reserved_credits=money.in_credits(exposure.reserved_units),
         reserved_usd=money.in_usd(exposure.reserved_units),
         active_vm_count=exposure.live_vms,
-        active_vms=[vm_view(vm, now, call) for vm in overview.live[:_LISTED]],
+        active_vms=[vm_view(vm, now, call.caller.session) for vm in overview.live[:_LISTED]],
         affordable=affordable,
         warnings=warnings,
     )

@@ -31,7 +31,7 @@ async def run(call: Call, arguments: MineArguments) -> VmPage:
     rows = await services.inventory.page(states=states, limit=PAGE + 1, after=arguments.after)
     orphans = [] if arguments.after or arguments.ended else services.sweeper.findings.orphans
     views = [orphan_view(orphan) for orphan in orphans[:PAGE]] + [
-        vm_view(vm, now, call) for vm in rows[:PAGE]
+        vm_view(vm, now, call.caller.session) for vm in rows[:PAGE]
     ]
     return VmPage(
         **await footer(call),

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from ..domain import money
 from ..domain.clock import iso, span
 from ..domain.model import LEASED, NetworkInstance, Vm
+from ..services.core import Services
 from ..services.treasury import Overview
 from .base import Call
 
@@ -37,8 +38,8 @@ class VmView(BaseModel):
     note: str = ""
 
 
-def vm_view(vm: Vm, now: datetime, call: Call) -> VmView:
-    """A row as agents see it."""
+def vm_view(vm: Vm, now: datetime, session: str) -> VmView:
+    """A row as the given session sees it."""
     expired = vm.expires_at <= now
     cost = vm.cost_units(now)
     return VmView(
@@ -58,7 +59,7 @@ def vm_view(vm: Vm, now: datetime, call: Call) -> VmView:
         expired=expired,
         compute_units=vm.compute_units,
         purpose=vm.purpose,
-        mine=vm.session == call.caller.session,
+        mine=vm.session == session,
         note=vm.last_error or vm.warned,
     )
 
@@ -110,14 +111,13 @@ async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
         "stuck": [
             f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.live if row.stuck
         ][:10],
-        "alerts": [*alerts(call), *call.caller.notices],
+        "alerts": [*alerts(call.services), *call.caller.notices],
     }
 
 
-def alerts(call: Call) -> list[str]:
+def alerts(services: Services) -> list[str]:
     """What is wrong with the daemon or the network, in words an agent can pass on."""
-    services, findings = call.services, call.services.sweeper.findings
-    found = []
+    findings, found = services.sweeper.findings, []
     if services.signer.trouble:
         found.append(
             f"No usable key: {services.signer.trouble}. VMs end by their stored FORGETs; nothing can be created."

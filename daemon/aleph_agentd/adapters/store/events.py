@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from ...domain.model import Event
 from .schema import events
@@ -24,3 +24,8 @@ def since(connection: Connection, after_id: int, limit: int) -> list[Event]:
     """Events after this id, oldest first."""
     query = select(events).where(events.c.id > after_id).order_by(events.c.id).limit(limit)
     return [Event(row.id, row.at, row.kind, row.item_hash, row.text) for row in connection.execute(query)]
+
+
+def last_id(connection: Connection) -> int:
+    """The id of the newest event, or 0."""
+    return connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one()

@@ -1,7 +1,9 @@
 """The inventory of ports.py in SQL: each method is one transaction over the plain functions beside it."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ...domain.model import (
@@ -16,6 +18,7 @@ from ...domain.model import (
 from ...ports import Decide, Remembered
 from . import events, leases, ledger, messages, requests, vms
 from .exposure import exposure
+from .predecessor import Defaults, Imported
 from .transactions import Transactions
 
 
@@ -136,6 +139,17 @@ class SqlInventory(Transactions):
         """Events after this id, oldest first."""
         return await self._read(lambda c: events.since(c, after_id, limit))
 
+    async def last_event_id(self) -> int:
+        """The id of the newest event, or 0."""
+        return await self._read(events.last_id)
+
     async def known(self, item_hashes: Sequence[str]) -> dict[str, Vm]:
         """The rows among these hashes."""
         return await self._read(lambda c: vms.known(c, item_hashes))
+
+    async def import_predecessor(self, path: Path, defaults: Defaults) -> Imported | None:
+        """Take over a predecessor's JSON inventory, once; None: no such file, or done before."""
+        text = await asyncio.to_thread(imports.load, path)
+        if text is None:
+            return None
+        return await self._transact(lambda c: imports.take_over(c, path, text, defaults))
