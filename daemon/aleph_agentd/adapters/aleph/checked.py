@@ -82,12 +82,12 @@ def is_item_hash(value: str) -> bool:
 
 def number(value: Any, at_least: int = 0, at_most: int = 10**18) -> Decimal:
     """A number, or a text of one, within bounds: huge exponents are refused before we compute with them."""
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise ValueError(f"not a number: {clean(value, 40)}")
     if isinstance(value, str) and len(value) > _MAX_DIGITS:
         raise ValueError("not a number: too long")
     try:
-        exact = Decimal(value)
+        exact = Decimal(str(value))
     except InvalidOperation:
         raise ValueError(f"not a number: {clean(value, 40)}") from None
     if not exact.is_finite() or not at_least <= exact <= at_most:
