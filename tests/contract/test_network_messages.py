@@ -315,3 +315,14 @@ async def test_a_listing_with_a_broken_entry_is_trouble(network: Network, node: 
     _listed(node, [entry])
     with pytest.raises(NetworkTrouble, match="makes no sense"):
         await network.messages.instances(ME)
+
+
+async def test_a_name_that_leads_to_our_own_network_is_not_followed(key_path: Path, node: FakeNode) -> None:
+    """A public name may resolve to a private address (rules.md 18)."""
+    url = node.url.replace("127.0.0.1", "localhost")
+    async with open_network(settings_for(key_path, url)) as local:
+        assert await local.messages.status(HASH) is MessageStatus.UNKNOWN
+    async with open_network(settings_for(key_path, url, allow_local=False)) as public:
+        with pytest.raises(NetworkTrouble):
+            await public.messages.status(HASH)
+    assert node.asks(STATUS) == 1

@@ -57,7 +57,7 @@ def _crn(entry: dict[str, Any], allow_local: bool) -> Crn:
         terms_and_conditions=terms,
         qemu=entry.get("qemu_support") is True,
         ipv6=set(_part(entry, "ipv6_check").values()) == {True},
-        active=usage.get("active") is True and entry.get("status") not in ("inactive", "offline"),
+        active=usage.get("active") is True and not entry.get("inactive_since"),
         cpu_count=_number(_part(usage, "cpu").get("count")),
         free_memory_mib=_mib(_part(usage, "mem")),
         free_disk_mib=_mib(_part(usage, "disk")),
