@@ -1,0 +1,116 @@
+"""`aleph-devnet`: run a local Aleph network, or print the environment that points at one."""
+
+import argparse
+import asyncio
+import fcntl
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    return int(options.run(options))
+
+
+def default_dir() -> Path:
+    """Where a network lives unless told otherwise."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "aleph-devnet"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aleph-devnet", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="serve the network until SIGTERM; prints one JSON line when ready")
+    run.set_defaults(run=_run)
+    run.add_argument("--host", default="127.0.0.1", help="address of the CCN and the CRN list")
+    run.add_argument("--port", type=int, default=4024, help="port of the CCN; 0 lets the system choose")
+    run.add_argument("--crns", type=int, default=3, help="number of CRNs, each on its own 127.x address")
+    run.add_argument("--boot-seconds", type=float, default=1.0, help="how long a VM boots")
+    run.add_argument("--time-scale", type=float, default=1.0, help="how much faster than real time it runs")
+    run.add_argument("--credits", type=int, default=100_000_000, help="network units of each funded account")
+    run.add_argument("--crn-memory-gib", type=int, default=256, help="memory of a newly made CRN")
+    env = commands.add_parser("env", help="print `export ALEPH_AGENT_…` lines for a shell's eval")
+    env.set_defaults(run=_env)
+    for command in (run, env):
+        command.add_argument("--dir", type=Path, default=default_dir(), help="where the network is kept")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    folder: Path = options.dir.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"aleph-devnet: another one runs in {folder}", file=sys.stderr)
+            return 1
+        try:
+            asyncio.run(_serve(options, folder))
+        except OSError as error:
+            print(f"aleph-devnet: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+async def _serve(options: argparse.Namespace, folder: Path) -> None:
+    # Imported here: `aleph-devnet env` must be quick.
+    from aleph_devnet.app import Devnet
+    from aleph_devnet.network import Network, Options
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    network = Network(
+        Options(
+            folder=folder,
+            host=options.host,
+            port=options.port,
+            crns=options.crns,
+            boot_seconds=options.boot_seconds,
+            time_scale=options.time_scale,
+            credits=options.credits,
+            crn_memory_gib=options.crn_memory_gib,
+        )
+    )
+    devnet = Devnet(network)
+    try:
+        print(json.dumps(await devnet.start()), flush=True)
+        await stop.wait()
+    finally:
+        await devnet.stop()
+
+
+def _env(options: argparse.Namespace) -> int:
+    try:
+        facts = json.loads((options.dir / "devnet.json").read_text())
+    except (OSError, ValueError) as error:
+        print(f"aleph-devnet: no network in {options.dir}: {error}", file=sys.stderr)
+        return 1
+    for name, value in environment(facts).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def environment(facts: dict[str, Any]) -> dict[str, str]:
+    """The settings that point a daemon at this network, with the funded account's key."""
+    funded = next(account for account in facts["accounts"] if account["role"] == "funded")
+    return {
+        "ALEPH_AGENT_NETWORK": "devnet",
+        "ALEPH_AGENT_API_HOST": facts["api_host"],
+        "ALEPH_AGENT_CRN_LIST_URL": facts["crn_list_url"],
+        "ALEPH_AGENT_AGGREGATE_ADDRESS": facts["aggregate_address"],
+        "ALEPH_AGENT_PRIVATE_KEY_PATH": funded["key_file"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
