@@ -4,5 +4,15 @@ from ...ports import StoreTrouble
 from .engine import sqlite_url
 from .errors import StoreBroken, StoreFull, StoreNewer
 from .inventory import SqlInventory
+from .predecessor import Defaults, Imported
 
-__all__ = ["SqlInventory", "StoreBroken", "StoreFull", "StoreNewer", "StoreTrouble", "sqlite_url"]
+__all__ = [
+    "SqlInventory",
+    "Defaults",
+    "Imported",
+    "StoreBroken",
+    "StoreFull",
+    "StoreNewer",
+    "StoreTrouble",
+    "sqlite_url",
+]

@@ -28,4 +28,4 @@ def since(connection: Connection, after_id: int, limit: int) -> list[Event]:
 
 def last_id(connection: Connection) -> int:
     """The id of the newest event, or 0."""
-    return connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one()
+    return connection.scalar(select(func.max(events.c.id))) or 0

@@ -16,7 +16,7 @@ from ...domain.model import (
     VmState,
 )
 from ...ports import Decide, Remembered
-from . import events, leases, ledger, messages, requests, vms
+from . import events, imports, leases, ledger, messages, requests, vms
 from .exposure import exposure
 from .predecessor import Defaults, Imported
 from .transactions import Transactions

@@ -15,13 +15,13 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    or_,
     select,
-    tuple_,
     type_coerce,
     update,
 )
 
-from ...domain.errors import NotFound
+from ...domain.errors import Conflict, NotFound
 from ...domain.leases import due_at
 from ...domain.model import LEASED, LIVE, TRANSITIONS, Vm, VmState
 from ...ports import StaleRow
@@ -37,7 +37,9 @@ _FIXED = frozenset(
 
 
 def add(connection: Connection, vm: Vm) -> None:
-    """A new row."""
+    """A new row. Raises Conflict when there is one for this hash."""
+    if get(connection, vm.item_hash) is not None:
+        raise Conflict(f"There is a VM {vm.item_hash} already.")
     connection.execute(insert(vms).values(**to_row(vm)))
 
 
@@ -122,8 +124,8 @@ def page(connection: Connection, states: Sequence[VmState], limit: int, after: s
     query = select(vms).where(vms.c.state.in_(states))
     if after:
         last = held(connection, after)
-        place = tuple_(vms.c.created_at, vms.c.item_hash)
-        query = query.where(place < tuple_(last.created_at, last.item_hash))
+        earlier = or_(vms.c.created_at < last.created_at, vms.c.item_hash < last.item_hash)
+        query = query.where(vms.c.created_at <= last.created_at, earlier)
     return _newest(connection, query, limit)
 
 
