@@ -1,0 +1,92 @@
+"""`status`: is the daemon well, what runs, what is bound, what ends next."""
+
+from typing import Any
+
+import click
+
+from aleph_agentd.control import output
+from aleph_agentd.control.daemon import ask
+from aleph_agentd.control.text import NONE, credits_and_usd, moment, plain, short
+from aleph_agentd.control.verb import as_json, json_option
+
+Answer = dict[str, Any]
+
+
+@click.command
+@json_option
+def status() -> None:
+    """Show the daemon, its money and what needs you."""
+    answer = ask("status")
+    if as_json():
+        output.say_json(answer)
+        return
+    output.facts(
+        [
+            ("daemon", _daemon(answer)),
+            ("network", plain(answer.get("network"))),
+            ("key", _key(answer)),
+            ("payer", plain(answer.get("payer") or NONE)),
+            ("VMs", _vms(answer)),
+            ("next end", _next_end(answer)),
+            ("balance", credits_and_usd(answer.get("balance_credits"))),
+            ("bound", credits_and_usd(answer.get("reserved_credits"))),
+            ("spent in 24 h", _spent(answer)),
+            ("burn", f"{credits_and_usd(answer.get('burn_rate_per_hour'))} per hour"),
+            ("sweep", sweep_line(answer.get("sweep") or {})),
+        ]
+    )
+    _needs_you(answer)
+
+
+def _daemon(answer: Answer) -> str:
+    return (
+        f"{plain(answer.get('version'))}, pid {plain(answer.get('pid'))}, "
+        f"since {moment(answer.get('started_at'))}, {plain(answer.get('sessions', 0))} sessions"
+    )
+
+
+def _key(answer: Answer) -> str:
+    address = plain(answer.get("address") or NONE)
+    trouble = answer.get("key_trouble")
+    return f"{address} – not usable: {plain(trouble)}" if trouble else address
+
+
+def _vms(answer: Answer) -> str:
+    counts = {state: count for state, count in (answer.get("vms") or {}).items() if count}
+    return ", ".join(f"{plain(count)} {plain(state)}" for state, count in counts.items()) or "none"
+
+
+def _next_end(answer: Answer) -> str:
+    following = answer.get("next_end")
+    if not following:
+        return NONE
+    left = f"in {plain(following.get('expires_in'))} ({moment(following.get('at'))})"
+    return f"{plain(following.get('name'))} ({short(following.get('item_hash'))}) {left}"
+
+
+def _spent(answer: Answer) -> str:
+    spent = credits_and_usd(answer.get("spent_day_credits"))
+    limit, left = answer.get("daily_limit_credits"), answer.get("budget_left")
+    of = "" if limit is None else f" of {credits_and_usd(limit)}"
+    return f"{spent}{of}; left to spend: {credits_and_usd(left, 'no limit')}"
+
+
+def sweep_line(sweep: Answer) -> str:
+    """What the last comparison of network and inventory found, in one line."""
+    if not sweep.get("at"):
+        return f"none yet{_because(sweep)}"
+    found = ", ".join(
+        f"{sweep[kind]} {kind}" for kind in ("orphans", "strangers", "undead", "stale") if sweep.get(kind)
+    )
+    listed = f"{plain(sweep.get('listed', 0))} on the network"
+    return f"{moment(sweep['at'])}: {listed}, {plain(found) or 'all of them known'}{_because(sweep)}"
+
+
+def _because(sweep: Answer) -> str:
+    return f" – trouble: {plain(sweep['trouble'])}" if sweep.get("trouble") else ""
+
+
+def _needs_you(answer: Answer) -> None:
+    for name, style in (("stuck", "yellow"), ("alerts", "bold red")):
+        for line in answer.get(name) or []:
+            output.say(f"{name.removesuffix('s')}: {plain(line)}", style)

@@ -1,0 +1,65 @@
+"""Words, money and times as people read them; what came from elsewhere is shown, never interpreted."""
+
+import unicodedata
+from datetime import UTC, datetime
+from typing import Any
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Control, formatting (right-to-left overrides too), surrogates, line and paragraph separators."""
+
+UNKNOWN = "unknown"
+NONE = "–"
+
+
+def plain(value: object) -> str:
+    """The text with everything visible: an escape sequence in a name must not reach the terminal."""
+    return "".join(_visible(character) for character in str(value))
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) not in _INVISIBLE:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def credits_and_usd(amount: float | None, otherwise: str = UNKNOWN) -> str:
+    """`57.00 cr (US$0.57)`; small amounts keep their digits."""
+    if amount is None:
+        return otherwise
+    usd = amount / 100
+    return f"{amount:,.{_digits(amount)}f} cr (US${usd:,.{_digits(usd)}f})"
+
+
+def _digits(amount: float) -> int:
+    size = abs(amount)
+    return 2 if size >= 1 or size == 0 else 4 if size >= 0.01 else 6
+
+
+def moment(at: object) -> str:
+    """An ISO instant in the reader's own time zone; whatever else it is, as it came."""
+    try:
+        parsed = datetime.fromisoformat(str(at))
+    except ValueError:
+        return plain(at)
+    aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return aware.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def ends(vm: dict[str, Any]) -> str:
+    """When the lease of a VM ends, with the time left."""
+    at = vm.get("ttl_expires_at")
+    if at is None:
+        return NONE
+    left = vm.get("expires_in")
+    return f"in {plain(left)} ({moment(at)})" if left else moment(at)
+
+
+def minutes(value: float | None) -> str:
+    """A runtime: `12 min`, `3 h 20 min`."""
+    whole = int(value or 0)
+    return f"{whole} min" if whole < 60 else f"{whole // 60:,} h {whole % 60} min"
+
+
+def short(item_hash: object) -> str:
+    """As much of a hash as tells VMs apart."""
+    return plain(item_hash)[:16]
