@@ -1,0 +1,85 @@
+"""`mcp.open`: the RPC request with which a shim's connection becomes an MCP session."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from aleph_agentd.domain.caller import Caller, Peer
+from aleph_agentd.domain.errors import BadInput, Unavailable
+from aleph_agentd.gateway.mcp_server import LazyMcp
+from aleph_agentd.gateway.rpc.connection import Connection
+from aleph_agentd.gateway.rpc.protocol import Params
+
+PROTOCOL = 1
+MAX_SESSIONS_PER_UID = 64
+MAX_ENTRIES = 64
+MAX_TEXT = 4096
+NONCE = re.compile(r"[0-9a-f]{32}")
+
+OpenSession = Callable[[Peer, str, dict[str, Any]], Caller]
+"""Turns the peer, the shim's nonce and its (claimed) preamble into a Caller; may refuse."""
+
+
+class McpOpen:
+    """The handler of `mcp.open {nonce, preamble}`."""
+
+    def __init__(self, mcp: LazyMcp, open_session: OpenSession, version: str) -> None:
+        self._mcp = mcp
+        self._open_session = open_session
+        self._version = version
+        self._sessions: Counter[int] = Counter()
+
+    @property
+    def sessions(self) -> int:
+        """How many MCP sessions are open."""
+        return self._sessions.total()
+
+    def __call__(self, connection: Connection, params: Params) -> object:
+        """Answer once, then hand the connection to a session."""
+        nonce, preamble = _checked(params)
+        uid = connection.peer.uid
+        if self._sessions[uid] >= MAX_SESSIONS_PER_UID:
+            raise Unavailable(
+                f"uid {uid} has {MAX_SESSIONS_PER_UID} MCP sessions open",
+                "end an agent that is no longer used",
+            )
+        caller = self._open_session(connection.peer, nonce, preamble)
+
+        async def session(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, draining: asyncio.Event
+        ) -> None:
+            server = await self._mcp.get()
+            await server.serve(reader, writer, draining, caller=caller, nonce=nonce)
+
+        connection.upgrade(session)
+        self._sessions[uid] += 1
+        connection.on_close(lambda: self._sessions.subtract([uid]))
+        return {"ok": True, "protocol": PROTOCOL, "version": self._version}
+
+
+def _checked(params: Params) -> tuple[str, dict[str, Any]]:
+    problems = []
+    nonce, preamble = params.get("nonce"), params.get("preamble", {})
+    if not isinstance(nonce, str) or not NONCE.fullmatch(nonce):
+        problems.append("nonce: 32 lower-case hexadecimal digits")
+        nonce = ""
+    if not isinstance(preamble, dict) or not _is_plain(preamble, nested=True):
+        problems.append(
+            f"preamble: a map of at most {MAX_ENTRIES} texts of at most {MAX_TEXT} characters, numbers or such maps"
+        )
+    if problems:
+        raise BadInput("; ".join(problems), "update aleph-agent-mcp and aleph-agentd together")
+    return nonce, preamble
+
+
+def _is_plain(claims: dict[str, Any], *, nested: bool) -> bool:
+    def fits(value: object) -> bool:
+        if isinstance(value, dict):
+            return nested and _is_plain(value, nested=False)
+        return value is None or isinstance(value, int) or (isinstance(value, str) and len(value) <= MAX_TEXT)
+
+    return len(claims) <= MAX_ENTRIES and all(
+        len(key) <= MAX_TEXT and fits(value) for key, value in claims.items()
+    )
