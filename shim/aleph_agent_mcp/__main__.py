@@ -1,10 +1,9 @@
 """`python -m aleph_agent_mcp`: what an MCP client starts."""
 
+import sys
+
 # `_signal`, because `signal` imports `enum`: 5 ms of every agent's start.
 from _signal import SIG_DFL, SIGINT, SIGPIPE, SIGTERM, signal  # type: ignore[import-not-found]
-
-from aleph_agent_mcp.pump import Pump
-from aleph_agent_mcp.session import Session
 
 
 def main() -> None:
@@ -12,8 +11,14 @@ def main() -> None:
     # Clients stop their servers with SIGINT: that is an end, not a traceback.
     for number in (SIGINT, SIGPIPE, SIGTERM):
         signal(number, SIG_DFL)
+    from aleph_agent_mcp.pump import Pump
+    from aleph_agent_mcp.session import Session
+
     Pump(Session()).run()
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        # `-m` puts the working directory first: a project's own select.py or json.py is none of our business.
+        del sys.path[0]
     main()

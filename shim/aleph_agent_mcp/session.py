@@ -194,7 +194,7 @@ class Session:
         from aleph_agent_mcp import away  # brings json along
 
         self.book.pop(request.id)
-        self._spoke_for_daemon = True
+        self._spoke_for_daemon |= request.method in LEARNT
         self.down += away.answer(request, self._why(), self._command())
 
     def _refuse(self, id_: object, message: str, code: int = -32600) -> None:

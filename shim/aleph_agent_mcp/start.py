@@ -10,6 +10,7 @@ import sys
 
 from aleph_agent_mcp import link
 
+SAFE_PATH = "/usr/local/bin:/usr/bin:/bin"
 UNIT = "aleph-agentd.socket"
 UNIT_FOLDERS = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
 BAD_CONFIGURATION = 78
@@ -19,7 +20,11 @@ class Starter:
     """Tries to bring a daemon up, at most once per outage, and says what came of it."""
 
     def __init__(self) -> None:
-        self._account = pwd.getpwuid(os.getuid())
+        try:
+            account = pwd.getpwuid(os.getuid())
+            self._home, self._name = account.pw_dir, account.pw_name
+        except KeyError:  # a container's invented uid
+            self._home = self._name = ""
         self._installed = any(os.path.exists(f"{folder}/{UNIT}") for folder in self._unit_folders())
         self.command = "systemctl --user start aleph-agentd" if self._installed else "aleph-agentd run"
         self.why = "no daemon listens on its socket"
@@ -66,13 +71,15 @@ class Starter:
     def _forbidden(self) -> str:
         if os.environ.get("ALEPH_AGENT_AUTOSTART") == "0":
             return "ALEPH_AGENT_AUTOSTART=0 forbids starting it"
+        if not self._home:
+            return "this uid has no account, so it cannot be started from here"
         if link.default_socket() not in link.socket_paths():
             self.command = "aleph-agentd run, with the same ALEPH_AGENT_RUNTIME_DIR"
             return "ALEPH_AGENT_RUNTIME_DIR names a place where only its owner can start one"
         return ""
 
     def _unit_folders(self) -> tuple[str, ...]:
-        return (f"{self._account.pw_dir}/.config/systemd/user", *UNIT_FOLDERS)
+        return (f"{self._home}/.config/systemd/user", *UNIT_FOLDERS)
 
     def _spawn(self, command: list[str]) -> None:
         child = os.fork()
@@ -89,13 +96,12 @@ class Starter:
 
     def environment(self) -> dict[str, str]:
         """All that a daemon started from here is told."""
-        name = self._account.pw_name
         fixed = {
-            "HOME": self._account.pw_dir,
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": self._home,
+            "PATH": SAFE_PATH,
             "LANG": "C.UTF-8",
-            "USER": name,
-            "LOGNAME": name,
+            "USER": self._name,
+            "LOGNAME": self._name,
         }
         session = f"{link.RUN_USER}/{os.getuid()}"
         try:

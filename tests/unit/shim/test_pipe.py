@@ -222,11 +222,23 @@ def test_signals_end_it_without_a_traceback(
 def test_the_hot_path_imports_nothing_dear() -> None:
     """Everything up to an answered call does without the modules that cost milliseconds."""
     dear = "asyncio argparse typing dataclasses pathlib subprocess logging re json socket signal enum collections"
-    code = "import sys, aleph_agent_mcp.__main__; print(*sys.modules)"
+    code = "import sys, aleph_agent_mcp.__main__, aleph_agent_mcp.pump; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-S", "-c", code], capture_output=True, env=shim_path(), check=True
     )
     assert not set(dear.split()) & set(loaded.stdout.decode().split())
+
+
+def test_the_modules_of_the_clients_project_are_not_ours(
+    daemon: FakeDaemon, launch: Launch, tmp_path: Path
+) -> None:
+    """A client starts us in its project's folder, where select.py may be anything."""
+    for name in ("select", "json", "pwd", "_json", "_socket", "re"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
+    shim = launch(cwd=tmp_path)
+    assert shim.ask("tools/list", 1, **MODERN)["id"] == 1
+    daemon.drop()
+    assert shim.end()[0] == 0
 
 
 def test_it_stays_small(daemon: FakeDaemon, launch: Launch) -> None:
