@@ -29,7 +29,7 @@ from support.network import HASH, SSH_KEY
 pytest_plugins = ["support.network_fixtures"]
 
 T = TypeVar("T")
-POST = {"node": "ccn", "method": "POST", "path": "/api/v0/messages"}
+POST: dict[str, Any] = {"node": "ccn", "method": "POST", "path": "/api/v0/messages"}
 EXPIRES = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
