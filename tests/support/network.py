@@ -65,7 +65,7 @@ async def open_node() -> AsyncIterator[FakeNode]:
 
 def settings_for(key: Path, *api_hosts: str, **changes: Any) -> NetworkSettings:
     """Settings of a local network whose list is served by the first API host."""
-    base = {
+    base: dict[str, Any] = {
         "key_path": key,
         "api_hosts": api_hosts,
         "crn_list_url": f"{api_hosts[0]}/crns.json",
