@@ -7,6 +7,7 @@ so nothing of them may reach a process that holds the owner's key.
 import os
 import pwd
 import sys
+from shlex import quote
 
 from aleph_agent_mcp import link
 
@@ -74,8 +75,10 @@ class Starter:
         if not self._home:
             return "this uid has no account, so it cannot be started from here"
         if link.default_socket() not in link.socket_paths():
-            self.command = "aleph-agentd run, with the same ALEPH_AGENT_RUNTIME_DIR"
-            return "ALEPH_AGENT_RUNTIME_DIR names a place where only its owner can start one"
+            self.command = (
+                f"ALEPH_AGENT_RUNTIME_DIR={quote(os.environ['ALEPH_AGENT_RUNTIME_DIR'])} aleph-agentd run"
+            )
+            return "none listens in ALEPH_AGENT_RUNTIME_DIR, and one started from here would listen elsewhere"
         return ""
 
     def _unit_folders(self) -> tuple[str, ...]:

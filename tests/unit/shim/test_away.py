@@ -65,7 +65,10 @@ def test_the_last_known_tools_are_listed_and_calls_say_what_to_do(
     result = shim.ask("tools/call", 3, name="aleph_x")["result"]
     assert result["isError"] is True
     assert mcp_types.CallToolResult.model_validate(result)
-    assert "Start it with: aleph-agentd run" in result["content"][0]["text"]
+    assert (
+        f"Start it with: ALEPH_AGENT_RUNTIME_DIR={absent.path.parent} aleph-agentd run"
+        in result["content"][0]["text"]
+    )
     assert shim.ask("resources/list", 4)["error"]["code"] == -32603
     shim.write(b"no json\n")
     assert shim.next()["error"]["code"] == -32700
