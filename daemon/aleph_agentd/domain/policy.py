@@ -187,9 +187,11 @@ def _rate(case: Case, limits: Limits, exposure: Exposure) -> None:
 
 def _human(case: Case, limits: Limits, _: Exposure) -> None:
     limit = limits.human_approval_threshold_units
-    if limit is not None and case.reserve_units > limit:
+    # The whole life counts, so that many small extensions are no way around it (rules.md 16).
+    at_most = max(case.reserve_units, reserve_units(case.hourly_units, case.lifetime_hours * 3600))
+    if limit is not None and at_most > limit:
         raise Denied(
-            f"This could cost {money.show(case.reserve_units)}; above {money.show(limit)} a human decides, and nothing that a tool sends can stand in for one.",
+            f"This VM could cost {money.show(at_most)}; above {money.show(limit)} a human decides, and nothing that a tool sends can stand in for one.",
             "Ask for a shorter lease or a smaller VM, or ask the owner to raise ALEPH_AGENT_HUMAN_APPROVAL_THRESHOLD.",
             code="human_approval",
         )
@@ -247,14 +249,18 @@ def tighten(limits: Limits, wish: SessionLimits) -> Limits:
     return replace(limits, **stricter)
 
 
-def affordable(limits: Limits, exposure: Exposure, balance_units: int, hourly: int) -> int:
-    """How many VMs at this hourly cost, for the default lease, the rules would let pass one after another."""
+def affordable(
+    limits: Limits, exposure: Exposure, balance_units: int, hourly: int, compute_units: int = 1
+) -> int:
+    """How many VMs of this size, for the default lease, the rules would let pass one after another."""
+    hours = min(limits.default_ttl_hours, limits.max_ttl_hours)
     case = Case(
         what="create",
-        lifetime_hours=limits.default_ttl_hours,
+        compute_units=compute_units,
+        lifetime_hours=hours,
         hourly_units=hourly,
-        estimate_units=-(-hourly * int(limits.default_ttl_s) // 3600),
-        reserve_units=reserve_units(hourly, limits.default_ttl_s),
+        estimate_units=-(-hourly * int(hours * 3600) // 3600),
+        reserve_units=reserve_units(hourly, hours * 3600),
         balance_units=balance_units,
     )
     for count in range(limits.max_concurrent_vms):

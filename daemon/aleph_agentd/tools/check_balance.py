@@ -41,7 +41,9 @@ async def run(call: Call, _: BalanceArguments) -> Balance:
         rate = await services.treasury.cu_rate()
         limits = services.treasury.limits_of(call.caller)
         affordable = {
-            f"{units} CU": policy.affordable(limits, exposure, balance, money.hourly_units(rate * units))
+            f"{units} CU": policy.affordable(
+                limits, exposure, balance, money.hourly_units(rate * units), units
+            )
             for units in TIERS
         }
     except Refusal as refusal:
