@@ -1,0 +1,390 @@
+"""The network in memory: Signer, Messages, Market and Hosts in one, as aleph-network.md describes them.
+
+What tests can do to it, besides calling it as the daemon does:
+`fail(method, times, when)` lets the next calls raise NetworkTrouble before or after their effect ·
+`hold(method)` stops a call until it is let go · `before(method, look)` runs a test's code inside a call ·
+`statuses[hash]` sets a message's status · `crn_does[hash]` lets a CRN refuse, be silent, run out of credits ·
+`price_moves(...)` · `calls` is everything that was asked.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from aleph_agentd.domain.clock import Clock
+from aleph_agentd.domain.model import Crn, NetworkInstance, SignedMessage, Stamp
+from aleph_agentd.ports import (
+    CrnList,
+    EraseOutcome,
+    Execution,
+    InstanceSpec,
+    KeyMissing,
+    MessageStatus,
+    NetworkTrouble,
+    Notified,
+    NotifyOutcome,
+    Price,
+    Rejection,
+)
+
+ADDRESS = "0x6370eF2f4Db3611D657b90667De398a2Cc2a370C"
+CU_RATE = Decimal(14_250) / 3600
+DAY_S = 86_400
+
+CrnMood = Literal["accepts", "refuses", "silent", "no_credits", "refuses_erase", "keeps_listing"]
+
+
+def a_crn(number: int, **changes: Any) -> Crn:
+    """A CRN that can host; the higher its number, the lower its score."""
+    facts: dict[str, Any] = {
+        "hash": f"{number:02x}" * 32,
+        "name": f"crn-{number}",
+        "url": f"http://127.0.0.{10 + number}:8000",
+        "score": round(1 - number / 100, 4),
+        "version": "1.7.2",
+        "has_gpu": False,
+        "terms_and_conditions": "",
+        "qemu": True,
+        "ipv6": True,
+        "active": True,
+        "cpu_count": 32,
+        "free_memory_mib": 65_536,
+        "free_disk_mib": 1_000_000,
+    }
+    return Crn(**(facts | changes))
+
+
+@dataclass
+class Hold:
+    """A call that a test keeps waiting."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class Posted:
+    """A message that a CCN has seen."""
+
+    kind: str
+    sender: str
+    payer: str
+    content: dict[str, Any]
+    received_at: datetime
+    target: str = ""
+    rejection: Rejection | None = None
+
+
+class FakeNetwork:
+    """One CCN, its CRNs, its prices, and the key that signs."""
+
+    def __init__(self, clock: Clock, *, balance: int = 100_000_000, crns: int = 4) -> None:
+        self._clock = clock
+        self._signed = 0
+        self.key_trouble = ""
+        self.key_address = ADDRESS
+        self.credits: dict[str, int] = defaultdict(lambda: balance)
+        self.cu_rate = CU_RATE
+        self.estimate_factor = Decimal(1)
+        self.crn_list = tuple(a_crn(number) for number in range(1, crns + 1))
+        self.crn_does: dict[str, CrnMood] = {}
+        self.messages: dict[str, Posted] = {}
+        self.statuses: dict[str, MessageStatus] = {}
+        self.pools: dict[str, set[str]] = defaultdict(set)
+        self.booting: set[str] = set()
+        """VMs whose CRN does not name their address yet."""
+        self.boots_slowly = False
+        self.ssh_up = True
+        self.next_instance = MessageStatus.PROCESSED
+        self.calls: list[tuple[str, str]] = []
+        self.posted: list[str] = []
+        """Every body that reached a CCN, in order."""
+        self._failures: dict[str, list[str]] = defaultdict(list)
+        self._holds: dict[str, list[Hold]] = defaultdict(list)
+        self._looks: dict[str, list[Callable[[str], Awaitable[None]]]] = defaultdict(list)
+
+    # ------------------------------------------------------------------ hooks
+
+    def fail(self, method: str, times: int = 1, when: Literal["before", "after"] = "before") -> None:
+        """The next `times` calls of a method raise NetworkTrouble, before or after their effect."""
+        self._failures[method] += [when] * times
+
+    def heal(self, method: str = "") -> None:
+        """No more failures, of one method or of all."""
+        for name in [method] if method else list(self._failures):
+            self._failures[name].clear()
+
+    def hold(self, method: str) -> Hold:
+        """The next call of a method waits, before its effect, until it is let go."""
+        hold = Hold()
+        self._holds[method].append(hold)
+        return hold
+
+    def before(self, method: str, look: Callable[[str], Awaitable[None]]) -> None:
+        """Run a test's code inside every call of a method, with its argument, before its effect."""
+        self._looks[method].append(look)
+
+    def asked(self, method: str) -> list[str]:
+        """The arguments of all calls of a method."""
+        return [what for name, what in self.calls if name == method]
+
+    def price_moves(self, factor: str) -> None:
+        """Everything costs this much more from now on."""
+        self.cu_rate *= Decimal(factor)
+
+    def of_kind(self, kind: str) -> dict[str, Posted]:
+        """The messages of a type that a CCN has taken in."""
+        return {item_hash: posted for item_hash, posted in self.messages.items() if posted.kind == kind}
+
+    def billed(self) -> list[str]:
+        """The VMs that the network bills now."""
+        return [h for h in self.of_kind("INSTANCE") if self.statuses[h].on_network]
+
+    def running(self) -> list[str]:
+        """The VMs that some CRN holds."""
+        return sorted(vm for pool in self.pools.values() for vm in pool)
+
+    def stranger(self, item_hash: str, *, sender: str = ADDRESS, stamp: Stamp | None = None) -> None:
+        """Put an INSTANCE there that we did not make."""
+        self.messages[item_hash] = Posted("INSTANCE", sender, sender, {"stamp": stamp}, self._clock.now())
+        self.statuses[item_hash] = MessageStatus.PROCESSED
+
+    async def _enter(self, method: str, what: str) -> Callable[[], None]:
+        """Everything that comes before a call's effect; returns what comes after it."""
+        self.calls.append((method, what))
+        for look in self._looks[method]:
+            await look(what)
+        if self._holds[method]:
+            hold = self._holds[method].pop(0)
+            hold.reached.set()
+            await hold.go.wait()
+        when = self._failures[method].pop(0) if self._failures[method] else ""
+        if when == "before":
+            raise NetworkTrouble(method, "connection refused")
+
+        def leave() -> None:
+            if when == "after":
+                raise NetworkTrouble(method, "server disconnected")
+
+        return leave
+
+    # ------------------------------------------------------------------ Signer
+
+    @property
+    def address(self) -> str:
+        """The key's address."""
+        if self.key_trouble:
+            raise KeyMissing(self.key_trouble)
+        return self.key_address
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no key."""
+        return self.key_trouble
+
+    async def sign_instance(self, spec: InstanceSpec) -> SignedMessage:
+        """A new hash each time, like the SDK's."""
+        stamp = [spec.stamp.installation, spec.stamp.lease_id, spec.stamp.expires_at.isoformat()]
+        content = {
+            "crn": spec.crn.hash,
+            "vcpus": spec.vcpus,
+            "memory": spec.memory_mib,
+            "rootfs": spec.rootfs,
+            "key": spec.ssh_pubkey,
+            "stamp": stamp,
+        }
+        return self._sign("INSTANCE", spec.payer, content)
+
+    async def sign_forgets(self, item_hash: str, payer: str, count: int) -> tuple[SignedMessage, ...]:
+        """Kill switches with distinct reasons."""
+        return tuple(self._sign("FORGET", payer, {"target": item_hash}) for _ in range(count))
+
+    def _sign(self, kind: str, payer: str, content: dict[str, Any]) -> SignedMessage:
+        sender = self.address
+        self._signed += 1
+        body = json.dumps(
+            {"type": kind, "sender": sender, "payer": payer, "content": content, "salt": self._signed}
+        )
+        return SignedMessage(hashlib.sha256(body.encode()).hexdigest(), body)
+
+    # ------------------------------------------------------------------ Messages
+
+    async def post(self, message: SignedMessage) -> None:
+        """Take it in; bytes seen before are dropped, whatever became of them."""
+        leave = await self._enter("post", message.item_hash)
+        self.posted.append(message.body)
+        if message.item_hash not in self.messages:
+            said = json.loads(message.body)
+            posted = Posted(said["type"], said["sender"], said["payer"], said["content"], self._clock.now())
+            self.messages[message.item_hash] = posted
+            self.statuses[message.item_hash] = (
+                self._admit(posted) if posted.kind == "INSTANCE" else self._forget(posted)
+            )
+        leave()
+
+    def _admit(self, posted: Posted) -> MessageStatus:
+        """The 24 h rule: error 6 unless the payer could run everything for a day."""
+        running = sum(
+            self._rate(self.messages[h]) for h in self.billed() if self.messages[h].payer == posted.payer
+        )
+        need = int((running + self._rate(posted)) * DAY_S)
+        if self.credits[posted.payer] < need:
+            posted.rejection = Rejection(6, "not enough credits", need, self.credits[posted.payer])
+            return MessageStatus.REJECTED
+        if self.next_instance is MessageStatus.REJECTED:
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+        return self.next_instance
+
+    def _forget(self, posted: Posted) -> MessageStatus:
+        """A FORGET ends what is processed or removing; of a pending target it waits; else it is burnt."""
+        posted.target = posted.content["target"]
+        status = self.statuses.get(posted.target, MessageStatus.UNKNOWN)
+        if status is MessageStatus.PENDING:
+            return MessageStatus.PENDING
+        if not status.on_network:
+            posted.rejection = Rejection(501, "the message to forget was not found")
+            return MessageStatus.REJECTED
+        self.statuses[posted.target] = MessageStatus.FORGOTTEN
+        return MessageStatus.PROCESSED
+
+    def _rate(self, posted: Posted) -> Decimal:
+        return self.cu_rate * int(posted.content.get("vcpus", 1))
+
+    async def status(self, item_hash: str) -> MessageStatus:
+        """404 is UNKNOWN."""
+        leave = await self._enter("status", item_hash)
+        leave()
+        return self.statuses.get(item_hash, MessageStatus.UNKNOWN)
+
+    async def rejection(self, item_hash: str) -> Rejection | None:
+        """Only of what is rejected."""
+        leave = await self._enter("rejection", item_hash)
+        leave()
+        rejected = self.statuses.get(item_hash) is MessageStatus.REJECTED
+        return self.messages[item_hash].rejection if rejected else None
+
+    async def instances(self, sender: str) -> list[NetworkInstance]:
+        """Processed and removing ones of this sender."""
+        leave = await self._enter("instances", sender)
+        leave()
+        return [
+            NetworkInstance(
+                item_hash,
+                self.messages[item_hash].sender,
+                self.messages[item_hash].payer,
+                self.messages[item_hash].received_at,
+                _stamp(self.messages[item_hash].content.get("stamp")),
+                self.messages[item_hash].content.get("crn", ""),
+            )
+            for item_hash in self.billed()
+            if self.messages[item_hash].sender == sender
+        ]
+
+    async def network_time(self) -> datetime:
+        """The CCN's clock, whole seconds."""
+        leave = await self._enter("network_time", "")
+        leave()
+        return self._clock.now().replace(microsecond=0)
+
+    # ------------------------------------------------------------------ Market
+
+    async def balance(self, payer: str) -> int:
+        """Units of this very address; another case is another account."""
+        leave = await self._enter("balance", payer)
+        leave()
+        return self.credits[payer]
+
+    async def price(self) -> Price:
+        """The live price of one compute unit."""
+        leave = await self._enter("price", "")
+        leave()
+        return Price(self.cu_rate)
+
+    async def estimate(self, message: SignedMessage) -> Decimal:
+        """What this very INSTANCE costs per second."""
+        leave = await self._enter("estimate", message.item_hash)
+        leave()
+        return self.cu_rate * int(json.loads(message.body)["content"]["vcpus"]) * self.estimate_factor
+
+    async def crns(self) -> CrnList:
+        """The list."""
+        leave = await self._enter("crns", "")
+        leave()
+        return CrnList(self.crn_list, 0.0)
+
+    def images(self) -> dict[str, str]:
+        """Three images."""
+        return {"ubuntu22": "a" * 64, "ubuntu24": "b" * 64, "debian12": "c" * 64}
+
+    # ------------------------------------------------------------------ Hosts
+
+    async def notify(self, url: str, item_hash: str) -> Notified:
+        """Unauthenticated, idempotent, and it resurrects."""
+        leave = await self._enter("notify", item_hash)
+        mood = self._mood(url)
+        if mood == "refuses":
+            return Notified(
+                NotifyOutcome.REFUSED, "This CRN cannot host the requested instance at this time."
+            )
+        if mood == "no_credits":
+            return Notified(NotifyOutcome.NO_CREDITS, "Insufficient balance")
+        if not self.statuses.get(item_hash, MessageStatus.UNKNOWN).on_network:
+            return Notified(NotifyOutcome.TOO_EARLY, "Aleph message not found")
+        self.pools[url].add(item_hash)
+        if self.boots_slowly:
+            self.booting.add(item_hash)
+        leave()
+        return Notified(NotifyOutcome.ACCEPTED)
+
+    async def execution(self, url: str, item_hash: str) -> Execution | None:
+        """None: the list answered, and it is not on it."""
+        leave = await self._enter("execution", item_hash)
+        self._mood(url)
+        leave()
+        if item_hash not in self.pools[url]:
+            return None
+        if item_hash in self.booting:
+            return Execution(running=True)
+        return Execution(
+            True, "203.0.113.7", 24_000 + sorted(self.pools[url]).index(item_hash), "2001:db8::7"
+        )
+
+    async def erase(self, url: str, item_hash: str) -> EraseOutcome:
+        """404 = not in the pool. Signed, so it needs the key."""
+        if self.key_trouble:
+            raise KeyMissing(self.key_trouble)
+        leave = await self._enter("erase", item_hash)
+        mood = self._mood(url)
+        if mood == "refuses_erase":
+            return EraseOutcome.REFUSED
+        if item_hash not in self.pools[url]:
+            return EraseOutcome.NOT_THERE
+        if mood != "keeps_listing":
+            self.pools[url].discard(item_hash)
+        leave()
+        return EraseOutcome.ERASED
+
+    async def ssh_answers(self, host: str, port: int) -> bool:
+        """As the test says."""
+        leave = await self._enter("ssh_answers", f"{host}:{port}")
+        leave()
+        return self.ssh_up
+
+    def _mood(self, url: str) -> CrnMood:
+        crn_hash = next((crn.hash for crn in self.crn_list if crn.url == url), "")
+        mood = self.crn_does.get(crn_hash, "accepts")
+        if mood == "silent":
+            raise NetworkTrouble(url, "no answer in time")
+        return mood
+
+
+def _stamp(said: Any) -> Stamp | None:
+    if isinstance(said, list):
+        return Stamp(said[0], said[1], datetime.fromisoformat(said[2]))
+    return said if isinstance(said, Stamp) else None
