@@ -105,13 +105,15 @@ class McpSession:
         incoming_send, incoming = anyio.create_memory_object_stream[Any](0)
         outgoing, outgoing_receive = anyio.create_memory_object_stream[Any](OUTPUT_MESSAGES)
         self._outgoing = outgoing.clone()
-        async with anyio.create_task_group() as writing:
-            writing.start_soon(self._write_lines, outgoing_receive, writer)
-            async with anyio.create_task_group() as reading:
-                reading.start_soon(self._read_lines, reader, incoming_send, draining)
-                await self._sdk.run(self, incoming, outgoing)
-                reading.cancel_scope.cancel()
-            self._outgoing.close()
+        with incoming_send, incoming, outgoing, outgoing_receive, self._outgoing:
+            async with anyio.create_task_group() as writing:
+                writing.start_soon(self._write_lines, outgoing_receive, writer)
+                async with anyio.create_task_group() as reading:
+                    reading.start_soon(self._read_lines, reader, incoming_send, draining)
+                    await self._sdk.run(self, incoming, outgoing)
+                    reading.cancel_scope.cancel()
+                # The writer ends when both ends that write to it have.
+                self._outgoing.close()
 
     async def _read_lines(
         self, reader: asyncio.StreamReader, to_sdk: MemoryObjectSendStream[Any], draining: asyncio.Event
