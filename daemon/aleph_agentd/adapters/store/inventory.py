@@ -96,9 +96,11 @@ class SqlInventory(Transactions):
         now: datetime,
         session: str,
         request: tuple[str, Remembered] | None = None,
+        *,
+        lease_version: int | None = None,
     ) -> Vm:
         """Move the end of a running lease later. Raises StaleRow, Conflict, or what `decide` raises."""
-        asked = leases.Extension(item_hash, expires_at, reserve_units, session, request)
+        asked = leases.Extension(item_hash, expires_at, reserve_units, session, request, lease_version)
         return await self._transact(lambda c: leases.extend(c, asked, decide, now))
 
     async def settle(

@@ -34,6 +34,7 @@ class Extension:
     reserve_units: int
     session: str
     request: tuple[str, Remembered] | None
+    lease_version: int | None = None
 
 
 def admit(connection: Connection, intent: Intent, decide: Decide, now: datetime) -> Vm:
@@ -67,7 +68,8 @@ def extend(connection: Connection, asked: Extension, decide: Decide, now: dateti
     vm = vms.held(connection, asked.item_hash)
     if asked.request is not None:
         requests.claim(connection, *asked.request, now)
-    if vm.state not in LEASED or vm.expires_at <= now or asked.expires_at <= vm.expires_at:
+    outrun = asked.lease_version is not None and asked.lease_version != vm.lease_version
+    if outrun or vm.state not in LEASED or vm.expires_at <= now or asked.expires_at <= vm.expires_at:
         raise StaleRow(vm)
     decide(exposure(connection, asked.session, now))
     vm = vms.change(connection, vm, expires_at=asked.expires_at, lease_version=vm.lease_version + 1)

@@ -1,0 +1,275 @@
+"""The composition root: the only place that joins services and adapters, and the daemon's life."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from socket import socket
+
+from . import __version__, runtime_dir
+from .adapters import systemd
+from .adapters.aleph.network import Network, open_network
+from .adapters.aleph.settings import NetworkSettings
+from .adapters.config import Settings
+from .adapters.config_sources import state_dir
+from .adapters.installation import installation_id, only_one
+from .adapters.store import Defaults, SqlInventory, sqlite_url
+from .adapters.timers import SchedulerTimers
+from .domain.clock import SystemClock, span
+from .domain.names import check_ssh_pubkey
+from .gateway.control_methods import Control
+from .gateway.mcp_open import McpOpen
+from .gateway.mcp_server import LazyMcp
+from .gateway.methods import build_methods
+from .gateway.rpc import sockets
+from .gateway.rpc.connection import Handler
+from .gateway.rpc.server import RpcServer
+from .gateway.sessions import Sessions
+from .ports import Inventory
+from .services.birth import Birth
+from .services.core import Services
+from .services.extender import Extender
+from .services.jobs import Jobs
+from .services.provisioner import Provisioner
+from .services.quotes import Planner
+from .services.reaper import INTERVAL_S, Reaper
+from .services.sweeper import Sweeper
+from .services.teardown import Teardown
+from .services.treasury import Treasury
+from .tools.toolbox import Toolbox
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 60.0
+"""A create in flight needs at most its patience; what is left goes on after the next start."""
+_KEY_BYTES = 4096
+
+
+def serve(settings: Settings) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Raises Taken, StoreTrouble or Refusal when it cannot start."""
+    # Relative paths, `.env` files and core dumps of wherever it was started are none of its business.
+    os.umask(0o077)
+    os.chdir("/")
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        inventory = await _open_inventory(settings, stack)
+        network = await stack.enter_async_context(open_network(network_settings(settings)))
+        daemon = Daemon(settings, inventory, network)
+        await stack.enter_async_context(daemon.listening())
+        systemd.notify(READY=1, STATUS="starting")
+        log.info("ready; %s", settings.describe())
+        try:
+            await daemon.live(stack)
+        finally:
+            systemd.notify(STOPPING=1, STATUS="finishing what runs")
+
+
+async def _open_inventory(settings: Settings, stack: AsyncExitStack) -> SqlInventory:
+    directory = settings.database_path.parent
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stack.enter_context(only_one(directory, "inventory", str(settings.database_path)))
+    inventory = await SqlInventory.open(settings.database_url or sqlite_url(settings.database_path))
+    stack.push_async_callback(inventory.close)
+    defaults = Defaults(
+        SystemClock().now(), timedelta(hours=settings.max_ttl_hours), settings.human_address or ""
+    )
+    taken = await inventory.import_predecessor(settings.predecessor_path, defaults)
+    if taken:
+        log.info("took over %d VMs from %s", len(taken.vms), settings.predecessor_path)
+        for problem in taken.problems:
+            log.warning("%s: %s", settings.predecessor_path, problem)
+    return inventory
+
+
+def network_settings(settings: Settings) -> NetworkSettings:
+    """The network adapter's part of the settings."""
+    return NetworkSettings(
+        key_path=settings.private_key_path,
+        api_hosts=settings.api_hosts,
+        crn_list_url=settings.crn_list_url,
+        aggregate_address=settings.aggregate_address,
+        os_images=settings.os_images,
+        allow_local=settings.allow_local,
+    )
+
+
+class Daemon:
+    """The services of one process, joined; and what happens to them from READY to the end."""
+
+    def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
+        self._settings, self._inventory, self._network = settings, inventory, network
+        self._clock, self._timers, self._stop = SystemClock(), SchedulerTimers(), asyncio.Event()
+        self.services = join(settings, inventory, network, self._timers, self._clock)
+        toolbox = Toolbox(self.services)
+        self._mcp = LazyMcp(toolbox, __version__)
+        sessions = Sessions(settings.for_sessions())
+        opener = McpOpen(self._mcp, sessions.opened, __version__)
+        self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
+        self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
+        more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods()}
+        self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
+        self._sessions = sessions
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Both sockets, inherited from systemd or our own; drained at the end."""
+        server = RpcServer(allowed_uids={os.getuid()})
+        inherited = systemd.listen_fds()
+        directory = runtime_dir.daemon_dir(os.environ)
+        own: list[tuple[Path, int]] = []
+
+        def door(name: str) -> socket:
+            if name in inherited:
+                return inherited[name]
+            listener = sockets.bind(directory / name)
+            own.append((directory / name, (directory / name).lstat().st_ino))
+            return listener
+
+        await server.listen(door(runtime_dir.AGENT_SOCKET), self._agent_methods, human=False)
+        await server.listen(door(runtime_dir.CONTROL_SOCKET), self._control_methods, human=True)
+        try:
+            yield
+        finally:
+            await self._drain(server)
+            for path, inode in own:
+                sockets.unlink_own(path, inode)
+
+    async def live(self, stack: AsyncExitStack) -> None:
+        """From READY on: reap first, then load what is slow, then recover, sweep and wait for the end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._inventory.on_change = self._changed
+        self._timers.start()
+        self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
+        self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
+        self._timers.every("status", 60, self._tell_systemd)
+        await self.services.reaper.recover()
+        warm = loop.create_task(self._warm_up(stack), name="warm up")
+        stopped = loop.create_task(self._stop.wait(), name="stop")
+        await asyncio.wait({warm, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if warm.done():
+            warm.result()
+            await stopped
+        warm.cancel()
+        with suppress(asyncio.CancelledError):
+            await warm
+
+    async def _warm_up(self, stack: AsyncExitStack) -> None:
+        """What the first calls would wait for; then what the last life of the daemon left open."""
+        await self._network.warm_up()
+        if not self.services.signer.trouble:
+            address = self.services.signer.address
+            directory = state_dir()
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(only_one(directory, "key", address))
+        else:
+            log.warning("no usable key: %s", self.services.signer.trouble)
+        await self.services.provisioner.recover()
+        await self._mcp.get()
+        await self.services.sweeper.run()
+        await self._tell_systemd()
+
+    async def _drain(self, server: RpcServer) -> None:
+        self.services.provisioner.draining = True
+        self._timers.stop()
+        extending = asyncio.get_running_loop().create_task(self._extend_timeout(), name="extend timeout")
+        await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))
+        extending.cancel()
+
+    async def _extend_timeout(self) -> None:
+        while True:
+            systemd.notify(EXTEND_TIMEOUT_USEC=10_000_000)
+            await asyncio.sleep(1)
+
+    def _changed(self) -> None:
+        self.services.reaper.changed()
+        self._control.changed()
+
+    def _reload(self) -> None:
+        """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
+        try:
+            settings = Settings.load()
+        except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
+            log.error("the policy stays as it was: %s", problem)
+            return
+        self.services.treasury.limits = settings.limits
+        self._sessions.daemon = settings.for_sessions()
+        log.info("policy reloaded")
+
+    async def _tell_systemd(self) -> None:
+        overview = await self.services.treasury.overview("")
+        ends = [vm.expires_at for vm in overview.live]
+        left = f", next end in {span((min(ends) - self._clock.now()).total_seconds())}" if ends else ""
+        systemd.notify(STATUS=f"{len(overview.live)} VMs{left}")
+
+
+def join(
+    settings: Settings, inventory: Inventory, network: Network, timers: SchedulerTimers, clock: SystemClock
+) -> Services:
+    """The services over their adapters."""
+    signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
+    jobs, installation = Jobs(), installation_id(settings.database_path.parent)
+    treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
+    teardown = Teardown(inventory, messages, hosts, signer, clock, jobs)
+    planner = Planner(treasury, market, random.Random())  # noqa: S311 - spreads load
+    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+    return Services(
+        inventory=inventory,
+        signer=signer,
+        market=market,
+        hosts=hosts,
+        clock=clock,
+        jobs=jobs,
+        treasury=treasury,
+        planner=planner,
+        provisioner=Provisioner(
+            inventory=inventory,
+            signer=signer,
+            market=market,
+            treasury=treasury,
+            planner=planner,
+            birth=Birth(inventory, messages, hosts, clock),
+            teardown=teardown,
+            clock=clock,
+            jobs=jobs,
+            installation=installation,
+        ),
+        extender=Extender(inventory, treasury, clock),
+        teardown=teardown,
+        reaper=Reaper(inventory, teardown, timers, clock),
+        sweeper=Sweeper(
+            inventory,
+            messages,
+            signer,
+            clock,
+            jobs,
+            installation=installation,
+            grace_s=settings.orphan_grace_s,
+        ),
+        default_os_image=settings.default_os_image,
+        ssh_pubkey=pubkey,
+        ssh_pubkey_trouble=trouble,
+        network=settings.network if not settings.allow_local else settings.api_hosts[0],
+    )
+
+
+def read_pubkey(path: Path) -> tuple[str, str]:
+    """The owner's public key without its comment, and why there is none, in one line."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_KEY_BYTES).decode()
+        return check_ssh_pubkey(text), "" if text.strip() else f"{path} is empty"
+    except OSError as error:
+        return "", f"{path}: {error.strerror or error}"
+    except ValueError as error:
+        return "", f"{path}: {error}"
