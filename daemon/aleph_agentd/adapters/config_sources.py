@@ -1,0 +1,115 @@
+"""Where settings come from, and the one line that says what is wrong with them."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import ValidationError
+
+NAME = "aleph-agentd"
+PREFIX = "ALEPH_AGENT_"
+LARGEST_FILE = 256 * 1024
+
+_READ_ELSEWHERE = frozenset({"CONFIG", "RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION"})
+"""Variables with our prefix that belong to the sockets, the shim and the tests."""
+
+_SECRETS = frozenset({"database_url"})
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; one line that names it, its origin, and what is allowed."""
+
+
+def state_dir() -> Path:
+    """Where what must outlive the daemon lies."""
+    return platformdirs.user_state_path(NAME)
+
+
+def config_path() -> Path:
+    """The configuration file that this environment names."""
+    chosen = os.environ.get(PREFIX + "CONFIG")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_config_path(NAME) / "config.toml"
+
+
+def refuse_unknown_variables(known: Collection[str]) -> None:
+    """Raise ConfigError for a variable with our prefix that nobody reads: most likely a typing error."""
+    names = {name.upper() for name in known} | _READ_ELSEWHERE
+    for variable in sorted(os.environ):
+        if variable.startswith(PREFIX) and variable.removeprefix(PREFIX) not in names:
+            raise ConfigError(
+                f"{variable[:80]} (environment) is not a setting"
+                + _guess(variable.removeprefix(PREFIX), names, PREFIX)
+            )
+
+
+def read(path: Path, *, general: Collection[str], policy: Collection[str]) -> dict[str, Any]:
+    """The file as one flat map; empty when the default file does not exist. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        if PREFIX + "CONFIG" not in os.environ:
+            return {}
+        raise ConfigError(f"{PREFIX}CONFIG (environment) names {path}, which does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    if len(text) > LARGEST_FILE:
+        raise ConfigError(f"{path} is larger than {LARGEST_FILE} bytes")
+    try:
+        content = tomllib.loads(text.decode())
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {_one_line(str(error))}") from None
+    limits = content.pop("policy", {})
+    if not isinstance(limits, dict):
+        raise ConfigError(f"policy ({path}) must be a table: [policy]")
+    _check(content, path, "", general, policy)
+    _check(limits, path, " [policy]", policy, general)
+    return content | limits
+
+
+def _check(
+    table: dict[str, Any], path: Path, place: str, known: Collection[str], elsewhere: Collection[str]
+) -> None:
+    for name, value in table.items():
+        origin = f"{_one_line(name)} ({path}{place})"
+        if name in elsewhere:
+            raise ConfigError(
+                f"{origin} belongs {'above the tables' if place else 'into the table [policy]'}"
+            )
+        if name not in known:
+            raise ConfigError(f"{origin} is not a setting{_guess(name, known, '')}")
+        if isinstance(value, bool):
+            raise ConfigError(f"{origin} is {str(value).lower()}: no setting is true or false")
+
+
+def first_problem(error: ValidationError, path: Path) -> str:
+    """The first problem in one line, and how many more there are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    text = _one_line(first["msg"].removeprefix("Value error, "))
+    if first["loc"]:
+        name = str(first["loc"][0])
+        text = f"{_origin(name, path)} is {_value(name, first['input'])}: {text}"
+    return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def _origin(name: str, path: Path) -> str:
+    variable = PREFIX + name.upper()
+    return f"{variable} (environment)" if os.environ.get(variable) else f"{name} ({path})"
+
+
+def _value(name: str, value: Any) -> str:
+    return "not shown" if name in _SECRETS else repr(value)[:80]
+
+
+def _guess(name: str, known: Collection[str], prefix: str) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {prefix}{close[0]}?" if close else "; the README lists all settings"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
