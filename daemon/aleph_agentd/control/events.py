@@ -29,20 +29,28 @@ def events(since: int | None, no_follow: bool) -> None:
 
 
 async def _print_events(client: Client, since: int | None, follow: bool, json_lines: bool) -> None:
-    after = 0 if since is None and not follow else since
-    params = {} if after is None else {"after_id": after}
-    last = (await client.call("events.watch", params, READ_S))["last_id"] or 0
-    seen = last if after is None else after
-    if not follow and seen >= last:
+    newest = await _watch(client, None)
+    seen = since if since is not None else newest if follow else 0
+    if not follow and seen >= newest:
         return
+    await _watch(client, seen)
     async for event in _events(client, patience_s=None if follow else READ_S):
+        if event["id"] <= seen:
+            continue
         seen = event["id"]
         _print(event, json_lines)
-        if not follow and seen >= last:
+        if not follow and seen >= newest:
             return
     raise HungUp(
         "the daemon closed the connection", f"once it runs again: aleph-agentctl events --since {seen}"
     )
+
+
+async def _watch(client: Client, after: int | None) -> int:
+    """Watch from an event on, or from now on; the answer is where the watch begins."""
+    params = {} if after is None else {"after_id": after}
+    answer = await client.call("events.watch", params, READ_S)
+    return int(answer["last_id"] or 0)
 
 
 async def _events(client: Client, patience_s: float | None) -> AsyncIterator[Event]:

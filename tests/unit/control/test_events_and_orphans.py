@@ -19,9 +19,10 @@ def watcher(last_id):
 
     def watch(connection, params):
         connection.watch()
-        for number in range(params.get("after_id", last_id) + 1, last_id + 1):
+        after = params.get("after_id", last_id)
+        for number in range(after + 1, last_id + 1):
             connection.notify("event", EVENT | {"id": number})
-        return {"watching": True, "last_id": last_id}
+        return {"watching": True, "last_id": after}
 
     return watch
 
@@ -54,7 +55,8 @@ def test_when_the_daemon_goes_away_the_way_to_continue_is_told(daemon, cli):
 
     def watch_and_die(connection, params):
         answer = watcher(2)(connection, params)
-        connection._loop.call_later(0.05, connection.close)
+        if params:
+            connection._loop.call_later(0.05, connection.close)
         return answer
 
     daemon.says("events.watch", watch_and_die)

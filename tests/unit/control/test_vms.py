@@ -10,11 +10,42 @@ def test_vms_lists_state_runtime_cost_and_end(daemon, cli, make_vm):
     daemon.says("vms.list", {"vms": [make_vm()], "total": 1, "more": False})
     assert cli.run("vms") == 0
     header, line = cli.out.splitlines()
-    assert header.split() == ["name", "state", "hash", "size", "runtime", "cost", "so", "far", "lease", "ends", "host"]
-    assert (
-        line.split()
-        == ["web", "running", "7765620000000000", "1", "CU", "2", "h", "5", "min", "2.97", "cr", "(US$0.0297)", "in", "1", "h", "55", "min", "(2026-11-23", "12:00:00", "UTC)", "NtS9"]
-    )
+    assert header.split() == [
+        "name",
+        "state",
+        "hash",
+        "size",
+        "runtime",
+        "cost",
+        "so",
+        "far",
+        "lease",
+        "ends",
+        "host",
+    ]
+    assert line.split() == [
+        "web",
+        "running",
+        "7765620000000000",
+        "1",
+        "CU",
+        "2",
+        "h",
+        "5",
+        "min",
+        "2.97",
+        "cr",
+        "(US$0.0297)",
+        "in",
+        "1",
+        "h",
+        "55",
+        "min",
+        "(2026-11-23",
+        "12:00:00",
+        "UTC)",
+        "NtS9",
+    ]
     assert daemon.asked == [("vms.list", {"which": "live", "limit": 50, "after": ""})]
 
 
