@@ -100,7 +100,8 @@ class Devnet:
 
     async def _listen(self, name: str, app: web.Application, host: str, ports: list[int]) -> int:
         """Listen on the first of the ports that is free."""
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0)
+        # aiohttp takes 0 for "wait for ever".
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.05)
         await runner.setup()
         self._runners[name] = runner
         for n, port in enumerate(ports, 1):
