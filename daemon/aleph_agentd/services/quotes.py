@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from ..domain import money, policy
 from ..domain.caller import Caller
-from ..domain.compute_units import DISK_MIB, MEMORY_MIB, check_tier
+from ..domain.compute_units import DISK_MIB, MEMORY_MIB
 from ..domain.errors import BadInput, Refusal, Unavailable
 from ..domain.model import Crn
 from ..domain.placement import Need, choose
@@ -69,7 +69,6 @@ class Planner:
         self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = ""
     ) -> Plan:
         """Choose a CRN and price the request. A confirmed quote keeps its CRN while its price holds."""
-        check_tier(request.compute_units)
         images = self._market.images()
         if request.os_image not in images:
             raise BadInput(

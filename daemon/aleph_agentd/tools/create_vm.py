@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from ..domain import money, policy
 from ..domain.clock import iso, span
-from ..domain.compute_units import TIERS
+from ..domain.compute_units import TIERS, check_tier
 from ..domain.errors import Denied, Unavailable
 from ..domain.model import Vm, VmState
 from ..domain.names import check_name, check_ssh_pubkey
@@ -28,8 +28,10 @@ class CreateArguments(Arguments):
     crn_hash: str = Field(
         "", max_length=300, description="CRN by hash, name or URL; default: a good one is chosen"
     )
-    compute_units: int = Field(
-        1, ge=1, le=12, description="1, 2, 4, 6, 8 or 12; each 1 vCPU, 2 GiB RAM, 20 GiB disk"
+    compute_units: Annotated[int, AfterValidator(check_tier)] = Field(
+        1,
+        description="Each: 1 vCPU, 2 GiB RAM, 20 GiB disk",
+        json_schema_extra={"enum": list(TIERS)},
     )
     ttl_hours: float | None = Field(None, gt=0, le=8760, description="Lease; then the VM is destroyed")
     os_image: str | None = Field(None, max_length=64, description="ubuntu22, ubuntu24 or debian12")
@@ -198,8 +200,6 @@ def _prices(hourly: int, total: int) -> dict[str, Any]:
         "total_cost_estimate_usd": money.in_usd(total),
     }
 
-
-assert TIERS[-1] == 12, "the schema of compute_units names the tiers"
 
 TOOL = Tool(
     name="aleph_create_vm",

@@ -1,7 +1,10 @@
 """All tools behind one door: validation, idempotency, and one form of refusal."""
 
+import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,6 +41,7 @@ class Toolbox:
         self._services = services
         self._tools = {tool.name: tool for tool in tools}
         self._listing = [tool.listing() for tool in tools]
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     def listing(self) -> list[dict[str, Any]]:
         """MCP's form of every tool."""
@@ -62,10 +66,13 @@ class Toolbox:
             )
         parsed = parse(tool, arguments)
         digest = hashlib.sha256(f"{name}\0{parsed.model_dump_json()}".encode()).hexdigest()
+        # Of one session only: nobody can replay, or take, another session's request.
+        request_key = f"{caller.session}/{request_key}" if request_key else None
         call = Call(self._services, caller, request_key, digest, progress)
         try:
-            await self._refuse_reuse(call, tool)
-            answer = await tool.run(call, parsed)
+            async with self._turn(None if tool.read_only else request_key):
+                await self._refuse_reuse(call, tool)
+                answer = await tool.run(call, parsed)
         except StoreTrouble as trouble:
             raise Unavailable(
                 f"The inventory cannot be used: {trouble}.",
@@ -73,6 +80,24 @@ class Toolbox:
                 code="store",
             ) from trouble
         return answer.model_dump(mode="json")
+
+    @asynccontextmanager
+    async def _turn(self, request_key: str | None) -> AsyncIterator[None]:
+        """A request that is sent again while it runs waits for itself, and then finds what it made."""
+        if request_key is None:
+            yield
+            return
+        turn, waiting = self._turns.get(request_key, (asyncio.Lock(), 0))
+        self._turns[request_key] = (turn, waiting + 1)
+        try:
+            async with turn:
+                yield
+        finally:
+            waiting = self._turns[request_key][1] - 1
+            if waiting:
+                self._turns[request_key] = (turn, waiting)
+            else:
+                del self._turns[request_key]
 
     async def _refuse_reuse(self, call: Call, tool: Tool) -> None:
         """The same request key with other arguments is a mistake, or an attack (rules.md 12)."""
