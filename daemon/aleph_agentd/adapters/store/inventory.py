@@ -1,4 +1,4 @@
-"""The inventory of ports.py in SQL: each method is one transaction over the plain functions beside it."""
+"""The inventory of ports/ in SQL: each method is one transaction over the plain functions beside it."""
 
 import asyncio
 from collections.abc import Sequence

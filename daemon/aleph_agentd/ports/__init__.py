@@ -1,0 +1,36 @@
+"""The outside world as the services need it. The docstrings are the contract; adapters and fakes keep it.
+
+Every call to the network may raise `NetworkTrouble`: it means *unknown*, and the call may have taken
+effect. No call waits without a limit; each adapter sets its own time-outs.
+"""
+
+from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
+from .inventory import Decide, Inventory, Remembered, StaleRow
+from .market import CrnList, Market, Price
+from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .timers import Timers
+from .troubles import KeyMissing, NetworkTrouble, StoreTrouble
+
+__all__ = [
+    "Signer",
+    "InstanceSpec",
+    "Messages",
+    "MessageStatus",
+    "Rejection",
+    "Market",
+    "Price",
+    "CrnList",
+    "Hosts",
+    "NotifyOutcome",
+    "Notified",
+    "Execution",
+    "EraseOutcome",
+    "Inventory",
+    "Decide",
+    "Remembered",
+    "StaleRow",
+    "Timers",
+    "NetworkTrouble",
+    "StoreTrouble",
+    "KeyMissing",
+]

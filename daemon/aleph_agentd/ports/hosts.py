@@ -1,0 +1,62 @@
+"""The CRNs: where VMs run."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class NotifyOutcome(StrEnum):
+    """What a CRN said to a notify."""
+
+    ACCEPTED = "accepted"
+    TOO_EARLY = "too_early"
+    """500 "Aleph message not found": ask again shortly."""
+    NO_CREDITS = "no_credits"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Notified:
+    """The outcome and the CRN's words, cut and stripped."""
+
+    outcome: NotifyOutcome
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One VM on a CRN's list. Address fields are empty until they are known and sound (rules.md 18)."""
+
+    running: bool
+    host_ipv4: str = ""
+    ssh_port: int = 0
+    ipv6: str = ""
+
+
+class EraseOutcome(StrEnum):
+    """What a CRN said to an erase."""
+
+    ERASED = "erased"
+    NOT_THERE = "not_there"
+    """404: not in its pool; not proof, look at the list."""
+    REFUSED = "refused"
+
+
+class Hosts(Protocol):
+    """The CRNs. `url` comes from our own row or the CRN list, never from an agent."""
+
+    async def notify(self, url: str, item_hash: str) -> Notified:
+        """Ask a CRN to run the VM. Never once teardown began: it resurrects."""
+        ...
+
+    async def execution(self, url: str, item_hash: str) -> Execution | None:
+        """This VM on the CRN's list; None: the list answered, and it is not on it."""
+        ...
+
+    async def erase(self, url: str, item_hash: str) -> EraseOutcome:
+        """Stop the VM and delete its volumes. Raises KeyMissing without a key."""
+        ...
+
+    async def ssh_answers(self, host: str, port: int) -> bool:
+        """Whether an SSH server greets there, within a few seconds."""
+        ...

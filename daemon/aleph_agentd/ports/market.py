@@ -1,0 +1,47 @@
+"""Prices, balances and CRNs."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from ..domain.model import Crn, SignedMessage
+
+
+@dataclass(frozen=True)
+class Price:
+    """The live price of one compute unit."""
+
+    cu_rate: Decimal
+    """Units per second."""
+
+
+@dataclass(frozen=True)
+class CrnList:
+    """The CRNs of the network, and how old the list is."""
+
+    crns: tuple[Crn, ...]
+    age_s: float
+
+
+class Market(Protocol):
+    """Prices, balances and CRNs. Answers may be as old as: balance 5 s, price 10 min, CRN list 60 s."""
+
+    async def balance(self, payer: str) -> int:
+        """The payer's credits, in units."""
+        ...
+
+    async def price(self) -> Price:
+        """The live price."""
+        ...
+
+    async def estimate(self, message: SignedMessage) -> Decimal:
+        """What a CCN says this very INSTANCE will cost, in units per second."""
+        ...
+
+    async def crns(self) -> CrnList:
+        """The CRNs; hostile text in it is already cut and stripped (rules.md 18)."""
+        ...
+
+    def images(self) -> dict[str, str]:
+        """OS image names to rootfs hashes."""
+        ...

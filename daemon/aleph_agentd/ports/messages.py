@@ -1,0 +1,100 @@
+"""The key and the CCN: what is signed, posted and said of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from ..domain.model import Crn, NetworkInstance, SignedMessage, Stamp
+
+
+class MessageStatus(StrEnum):
+    """What a CCN says of a message. UNKNOWN is its 404: never proof of absence by itself."""
+
+    PENDING = "pending"
+    PROCESSED = "processed"
+    REJECTED = "rejected"
+    REMOVING = "removing"
+    REMOVED = "removed"
+    FORGOTTEN = "forgotten"
+    UNKNOWN = "unknown"
+
+    @property
+    def billing_ended(self) -> bool:
+        """Whether the network will never bill it again."""
+        return self in (MessageStatus.FORGOTTEN, MessageStatus.REMOVED)
+
+    @property
+    def on_network(self) -> bool:
+        """Whether a FORGET can take effect."""
+        return self in (MessageStatus.PROCESSED, MessageStatus.REMOVING)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why the network refused a message. `error_code` 6: not enough credits; 2: not authorised."""
+
+    error_code: int
+    text: str
+    required_units: int | None = None
+    balance_units: int | None = None
+
+
+@dataclass(frozen=True)
+class InstanceSpec:
+    """What an INSTANCE says. Everything in it is public for ever."""
+
+    payer: str
+    crn: Crn
+    vcpus: int
+    memory_mib: int
+    disk_mib: int
+    rootfs: str
+    ssh_pubkey: str
+    stamp: Stamp
+
+
+class Signer(Protocol):
+    """Signs exactly what the daemon builds. Nothing else reaches the key. Raises KeyMissing."""
+
+    @property
+    def address(self) -> str:
+        """The checksummed address of the key."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no usable key, in one line; empty when there is one."""
+        ...
+
+    async def sign_instance(self, spec: InstanceSpec) -> SignedMessage:
+        """A new INSTANCE. Each call makes another hash: persist what it returns."""
+        ...
+
+    async def sign_forgets(self, item_hash: str, payer: str, count: int) -> tuple[SignedMessage, ...]:
+        """`count` FORGETs of exactly that one hash, with distinct reasons."""
+        ...
+
+
+class Messages(Protocol):
+    """The CCN: messages."""
+
+    async def post(self, message: SignedMessage) -> None:
+        """Broadcast. Returning says only that a CCN has seen the bytes: decide from `status`."""
+        ...
+
+    async def status(self, item_hash: str) -> MessageStatus:
+        """What one CCN says of it now."""
+        ...
+
+    async def rejection(self, item_hash: str) -> Rejection | None:
+        """Why it was rejected; None when the CCN does not say that it was."""
+        ...
+
+    async def instances(self, sender: str) -> list[NetworkInstance]:
+        """Every processed or removing INSTANCE of this sender, over all pages. A partial listing raises."""
+        ...
+
+    async def network_time(self) -> datetime:
+        """A CCN's clock (its `Date` header)."""
+        ...

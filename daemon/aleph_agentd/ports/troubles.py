@@ -1,0 +1,18 @@
+"""What may go wrong outside, as services see it."""
+
+
+class NetworkTrouble(Exception):
+    """A call whose outcome is not known: time-out, broken connection, 5xx, or an answer that makes no sense."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"{endpoint}: {reason}")
+        self.endpoint = endpoint
+        self.reason = reason
+
+
+class StoreTrouble(Exception):
+    """The inventory could not be read or written; the message says why, in one line."""
+
+
+class KeyMissing(Exception):
+    """There is no usable key; the message says why, in one line."""
