@@ -105,4 +105,4 @@ def _check(engine: Engine, path: Path) -> None:
     except (DBAPIError, sqlite3.Error) as error:
         raise translated(error, str(path)) from error
     if found != "ok":
-        raise StoreBroken(str(path), str(found))
+        raise StoreBroken(str(path), " ".join(str(found).split()))
