@@ -221,6 +221,16 @@ async def test_a_database_that_another_program_holds_is_trouble_not_silence(
     await inventory.record("note", "", "", NOW)
 
 
+@pytest.mark.parametrize(
+    "url", ["nonsense:hunter2", "postgresql+none://u:hunter2@db/x", "mssql+nope://u:hunter2@x"]
+)
+async def test_a_url_that_no_engine_takes_is_one_error_without_its_password(url: str) -> None:
+    """Neither a traceback nor a secret."""
+    with pytest.raises(StoreBroken) as broken:
+        await SqlInventory.open(url)
+    assert "hunter2" not in str(broken.value)
+
+
 async def test_a_database_of_a_newer_program_is_refused(path: Path) -> None:
     """Writing with an old schema's idea would spoil it."""
     await (await reopened(path)).close()

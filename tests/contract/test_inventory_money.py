@@ -219,3 +219,15 @@ async def test_a_reservation_stays_bound_until_it_is_settled(inventory: Inventor
     await inventory.move(a_hash(1), S.FAILED, "refused", NOW)
     seen = await inventory.exposure("s1", NOW + timedelta(days=30))
     assert (seen.live_vms, seen.reserved_units, seen.unbilled_units) == (0, RESERVE, RESERVE)
+
+
+async def test_an_extension_of_an_outdated_lease_is_refused(inventory: Inventory) -> None:
+    """Two that read the same row do not both reserve (rules.md 6)."""
+    await inventory.admit(an_intent(a_vm()), allow, NOW)
+    tries = [
+        inventory.extend(a_hash(1), NOW + n * HOUR, 100, allow, NOW, "s1", lease_version=1) for n in (2, 3)
+    ]
+    first, second = await asyncio.gather(*tries, return_exceptions=True)
+    assert isinstance(second, StaleRow)
+    assert await inventory.get(a_hash(1)) == first
+    assert await inventory.balances([a_hash(1)]) == {a_hash(1): (RESERVE + 100, 0)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from .errors import StoreBroken, translated
@@ -30,9 +30,15 @@ def sqlite_url(path: Path) -> URL:
 
 def open_engine(url: URL | str) -> Engine:
     """An engine on a sound database. Raises StoreBroken when the database cannot be used."""
-    url = make_url(url)
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    try:
+        url = make_url(url)
+        if url.get_backend_name() != "sqlite":
+            return create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    except ArgumentError:
+        # Its text would repeat the URL, with the password in it.
+        raise StoreBroken("at the database URL", "it is not a URL such as sqlite:////path/to/file") from None
+    except ImportError as error:
+        raise StoreBroken("at the database URL", f"there is no driver for it: {error}") from error
     path = Path(url.database or "")
     _make_private(path)
     engine = create_engine(url, connect_args={"isolation_level": None}, pool_size=1, max_overflow=0)
