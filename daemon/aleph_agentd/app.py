@@ -221,7 +221,11 @@ def join(
     jobs, installation = Jobs(), installation_id(settings.database_path.parent)
     treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
     teardown = Teardown(inventory, messages, hosts, signer, clock, jobs)
-    planner = Planner(treasury, market, random.Random())  # noqa: S311 - spreads load
+    sweeper = Sweeper(
+        inventory, messages, signer, clock, jobs, installation=installation, grace_s=settings.orphan_grace_s
+    )
+    dice = random.Random()  # noqa: S311 - spreads load
+    planner = Planner(treasury, market, dice, lambda: sweeper.findings.others_live)
     pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
     return Services(
         inventory=inventory,
@@ -247,15 +251,7 @@ def join(
         extender=Extender(inventory, treasury, clock),
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
-        sweeper=Sweeper(
-            inventory,
-            messages,
-            signer,
-            clock,
-            jobs,
-            installation=installation,
-            grace_s=settings.orphan_grace_s,
-        ),
+        sweeper=sweeper,
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,

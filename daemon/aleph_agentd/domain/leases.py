@@ -11,6 +11,8 @@ UNKNOWN_PROOF = timedelta(minutes=30)
 
 _BACKOFF_FIRST_S = 10.0
 _BACKOFF_MAX_S = 3600.0
+_BACKOFF_BILLED_MAX_S = 120.0
+"""While it costs money, the network's return is not waited for longer than this."""
 
 
 def due_at(vm: Vm) -> datetime | None:
@@ -41,7 +43,8 @@ def next_deadline(rows: Iterable[Vm], now: datetime) -> datetime | None:
     return max(now, min(instants)) if instants else None
 
 
-def backoff(attempts: int, jitter: float) -> timedelta:
-    """10 s, 20 s, … 1 h after the `attempts`-th failure, ± 20 % by `jitter` in 0 … 1."""
-    seconds = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(max(0, attempts - 1), 20))
+def backoff(attempts: int, jitter: float, *, billing: bool = False) -> timedelta:
+    """10 s, 20 s, … 1 h (2 min while it is billed) after the `attempts`-th failure, ± 20 % by `jitter` in 0 … 1."""
+    longest = _BACKOFF_BILLED_MAX_S if billing else _BACKOFF_MAX_S
+    seconds = min(longest, _BACKOFF_FIRST_S * 2 ** min(max(0, attempts - 1), 20))
     return timedelta(seconds=seconds * (0.8 + 0.4 * jitter))

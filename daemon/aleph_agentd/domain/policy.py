@@ -48,6 +48,8 @@ class Case:
     balance_units: int
     network_hourly_units: int = 0
     """What the payer's un-forgotten VMs cost per hour already."""
+    others_live: int = 0
+    """Live VMs under our key that the inventory does not hold: they count as well (rules.md 8)."""
     max_hourly_units: int | None = None
     """The caller's own limit on the price of this VM."""
     confirmed: bool = False
@@ -111,9 +113,11 @@ def _balance_guard(case: Case, limits: Limits, exposure: Exposure) -> None:
 
 
 def _concurrent(case: Case, limits: Limits, exposure: Exposure) -> None:
-    if case.what == "create" and exposure.live_vms >= limits.max_concurrent_vms:
+    live = exposure.live_vms + case.others_live
+    if case.what == "create" and live >= limits.max_concurrent_vms:
+        others = f" ({case.others_live} of them not made by this daemon)" if case.others_live else ""
         raise Denied(
-            f"{exposure.live_vms} VMs are live, and the owner allows {limits.max_concurrent_vms} at a time.",
+            f"{live} VMs are live{others}, and the owner allows {limits.max_concurrent_vms} at a time.",
             "Destroy one with aleph_destroy_vm (see aleph_list_my_vms), or wait until a lease ends.",
             code="max_concurrent_vms",
         )
@@ -250,7 +254,13 @@ def tighten(limits: Limits, wish: SessionLimits) -> Limits:
 
 
 def affordable(
-    limits: Limits, exposure: Exposure, balance_units: int, hourly: int, compute_units: int = 1
+    limits: Limits,
+    exposure: Exposure,
+    balance_units: int,
+    hourly: int,
+    compute_units: int = 1,
+    *,
+    others_live: int = 0,
 ) -> int:
     """How many VMs of this size, for the default lease, the rules would let pass one after another."""
     hours = min(limits.default_ttl_hours, limits.max_ttl_hours)
@@ -262,6 +272,7 @@ def affordable(
         estimate_units=-(-hourly * int(hours * 3600) // 3600),
         reserve_units=reserve_units(hourly, hours * 3600),
         balance_units=balance_units,
+        others_live=others_live,
     )
     for count in range(limits.max_concurrent_vms):
         try:

@@ -1,7 +1,7 @@
 """The difference between what the network lists and what the inventory holds. Pure; reports only, so far."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .model import LIVE, TOMBSTONES, NetworkInstance, Vm
@@ -22,7 +22,12 @@ class Findings:
     """Rows past the grace that the network does not list."""
     trouble: str = ""
     """Why nothing can be said; then all the rest is empty."""
-    listed: int = field(default=0)
+    listed: int = 0
+
+    @property
+    def others_live(self) -> int:
+        """How many live VMs under our key are not in the inventory."""
+        return len(self.orphans) + len(self.strangers)
 
 
 def compare(

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from ..domain.errors import Refusal
+
 log = logging.getLogger(__name__)
 
 
@@ -44,5 +46,7 @@ class Jobs:
         if task.cancelled():
             return
         error = task.exception()  # retrieved here, so that a job that nobody waits for is not silent
-        if error is not None and not getattr(error, "expected", False):
-            log.debug("job %s ended with %s: %s", task.get_name(), type(error).__name__, error)
+        if isinstance(error, Refusal):
+            log.info("%s: %s", task.get_name(), error.message)
+        elif error is not None:
+            log.error("%s failed; the reaper goes on with it", task.get_name(), exc_info=error)

@@ -1,6 +1,7 @@
 """From a request to a priced plan: CRN, price, and what the policy says of it."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -62,8 +63,11 @@ class Plan:
 class Planner:
     """Prices requests; creates nothing."""
 
-    def __init__(self, treasury: Treasury, market: Market, dice: random.Random) -> None:
+    def __init__(
+        self, treasury: Treasury, market: Market, dice: random.Random, others_live: Callable[[], int]
+    ) -> None:
         self._treasury, self._market, self._dice = treasury, market, dice
+        self._others_live = others_live
 
     async def plan(
         self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = ""
@@ -113,6 +117,7 @@ class Planner:
             estimate_units=plan.estimate_units,
             reserve_units=plan.reserve_units,
             balance_units=await self._treasury.balance(),
+            others_live=self._others_live(),
             max_hourly_units=plan.request.max_hourly_units,
             confirmed=confirmed,
         )

@@ -134,7 +134,7 @@ class Teardown:
             vm.item_hash,
             attempts=attempts,
             last_error=str(why)[:500],
-            next_attempt_at=now + backoff(attempts, self._dice.random()),
+            next_attempt_at=now + backoff(attempts, self._dice.random(), billing=vm.billing),
         )
 
     async def _end_billing(self, vm: Vm) -> Vm:

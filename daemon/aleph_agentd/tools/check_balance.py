@@ -40,9 +40,10 @@ async def run(call: Call, _: BalanceArguments) -> Balance:
         balance = await services.treasury.balance()
         rate = await services.treasury.cu_rate()
         limits = services.treasury.limits_of(call.caller)
+        others = call.services.sweeper.findings.others_live
         affordable = {
             f"{units} CU": policy.affordable(
-                limits, exposure, balance, money.hourly_units(rate * units), units
+                limits, exposure, balance, money.hourly_units(rate * units), units, others_live=others
             )
             for units in TIERS
         }
