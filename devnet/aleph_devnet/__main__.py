@@ -84,7 +84,7 @@ async def _serve(options: argparse.Namespace, folder: Path) -> None:
     devnet = Devnet(network)
     try:
         print(json.dumps(await devnet.start()), flush=True)
-        await stop.wait()
+        await devnet.run_until(stop)
     finally:
         await devnet.stop()
 

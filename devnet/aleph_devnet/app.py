@@ -47,6 +47,13 @@ class Devnet:
         write_atomically(options.folder / "devnet.json", json.dumps(facts, indent=2) + "\n")
         return facts
 
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop; a ticker that fails ends the network too, with its error."""
+        assert self._ticker is not None
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({self._ticker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+
     async def stop(self) -> None:
         """Close every socket at once."""
         if self._ticker is not None:

@@ -102,8 +102,19 @@ def find(chain: Chain, request: web.Request) -> Message:
     return message
 
 
+def paging(request: web.Request, default: int) -> tuple[int, int]:
+    """Page and page size of a query."""
+    try:
+        page, size = int(request.query.get("page", 1)), int(request.query.get("pagination", default))
+    except ValueError as error:
+        raise web.HTTPUnprocessableEntity from error
+    if page < 1 or size < 1:
+        raise web.HTTPUnprocessableEntity
+    return page, size
+
+
 def _authorizations(address: str, grouped: dict[str, Any], request: web.Request) -> web.Response:
-    page, size = int(request.query.get("page", 1)), int(request.query.get("pagination", 20))
+    page, size = paging(request, 20)
     shown = list(grouped.items())[(page - 1) * size : page * size]
     return web.json_response(
         {

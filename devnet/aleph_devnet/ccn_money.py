@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from aleph_devnet import history
-from aleph_devnet.ccn import find
+from aleph_devnet.ccn import find, paging
 from aleph_devnet.chain import Chain
 from aleph_devnet.clock import Clock
 from aleph_devnet.message import FORGOTTEN, LIVE, PENDING, REJECTED, REMOVED
@@ -77,7 +77,7 @@ class MoneyRoutes:
         rows = history.credit_history(self._ledger, address, self._clock.now())
         for name in ("payment_method", "origin_ref", "origin", "provider"):
             rows = [row for row in rows if row[name] == query[name]] if name in query else rows
-        page, size = _paging(request)
+        page, size = paging(request, 100)
         shown = rows[(page - 1) * size : page * size]
         if not shown:
             return web.Response(status=404, text="No credit history found for this address")
@@ -100,8 +100,8 @@ class MoneyRoutes:
         }
         filters = {name: query.get(name) for name in ("address", "item_hash", "payment_type")}
         answer: dict[str, Any] = {"summary": summary, "filters": filters}
-        if int(query.get("include_details", 0)) >= 1:
-            page, size = _paging(request)
+        if query.get("include_details", "0") in ("1", "2"):
+            page, size = paging(request, 100)
             answer["resources"] = rows[(page - 1) * size : page * size]
             answer |= {**_pages(page, size, len(rows)), "pagination_item": "resources"}
         return web.json_response(answer)
@@ -124,16 +124,6 @@ def _price(content: dict[str, Any], rate_milli: int) -> dict[str, Any]:
         "detail": [row],
         "charged_address": content.get("address"),
     }
-
-
-def _paging(request: web.Request) -> tuple[int, int]:
-    try:
-        page, size = int(request.query.get("page", 1)), int(request.query.get("pagination", 100))
-    except ValueError as error:
-        raise web.HTTPUnprocessableEntity from error
-    if page < 1 or size < 1:
-        raise web.HTTPUnprocessableEntity
-    return page, size
 
 
 def _pages(page: int, size: int, total: int) -> dict[str, int]:

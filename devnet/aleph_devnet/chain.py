@@ -146,8 +146,8 @@ class Chain:
             raise RetryError(VOLUME_NOT_FOUND, [rootfs])
         now, rate = self._now(), self.rate(message.content)
         need = self.ledger.daily_need(message.owner, rate)
-        balance = self.ledger.balance(message.owner, now)
-        if balance < need:
+        if not self.ledger.affords(message.owner, need, now):
+            balance = self.ledger.balance(message.owner, now)
             shortfall = {"account_credits": str(balance), "required_credits": str(need)}
             raise RejectError(INSUFFICIENT_CREDITS, [{**shortfall, "min_runtime_days": 1}])
         self.ledger.open(message.item_hash, message.owner, rate, now)

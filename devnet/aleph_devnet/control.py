@@ -53,10 +53,7 @@ class ControlRoutes:
     def _state(self) -> dict[str, Any]:
         net = self._net
         now = net.clock.now()
-        crns = {
-            crn.node.hash: {"url": crn.node.url, "name": crn.node.name, "up": crn.up, "vms": list(crn.vms)}
-            for crn in net.crns
-        }
+        crns = {crn.node.hash: {"url": crn.node.url, "up": crn.up, "vms": list(crn.vms)} for crn in net.crns}
         messages = [message.truth() for message in net.chain.messages.values()]
         return {"messages": messages, "crns": crns, **net.chain.ledger.truth(now), "now": now}
 

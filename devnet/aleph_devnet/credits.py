@@ -48,6 +48,34 @@ class Payer:
         self.deposited = 0
         self.closed_units = 0
         self.rate_milli = 0
+        self._rate_from = 0
+        self._newest_ms = 0
+
+    def take(self, charge: Charge) -> None:
+        """Take a charge in, open or closed."""
+        self.charges.append(charge)
+        if charge.to_ms is not None:
+            self.closed_units += charge.units(charge.to_ms)
+            return
+        self.open[charge.item_hash] = charge
+        self.rate_milli += charge.rate_milli
+        self._rate_from += charge.rate_milli * charge.from_ms
+        self._newest_ms = max(self._newest_ms, charge.from_ms)
+
+    def close(self, charge: Charge, at_ms: int) -> None:
+        """End an open charge."""
+        charge.to_ms = max(at_ms, charge.from_ms)
+        del self.open[charge.item_hash]
+        self.rate_milli -= charge.rate_milli
+        self._rate_from -= charge.rate_milli * charge.from_ms
+        self.closed_units += charge.units(charge.to_ms)
+
+    def affords(self, units: int, at_ms: int) -> bool:
+        """Whether the balance is at least this: told by the sums, and counted only when it is close."""
+        running = cost_units(1, self.rate_milli * at_ms - self._rate_from) + len(self.open)
+        if at_ms >= self._newest_ms and self.deposited - self.closed_units - running >= units:
+            return True
+        return self.balance(at_ms) >= units
 
     def balance(self, at_ms: int) -> int:
         """Exact: what was paid in less every charge."""
@@ -85,16 +113,16 @@ class Ledger:
         charge = self._charges.get(item_hash)
         if charge is None or charge.to_ms is not None:
             return
-        payer = self.payers[charge.address]
-        charge.to_ms = max(ms(at), charge.from_ms)
-        del payer.open[item_hash]
-        payer.rate_milli -= charge.rate_milli
-        payer.closed_units += charge.units(charge.to_ms)
+        self.payers[charge.address].close(charge, ms(at))
         self._store.put("charge", item_hash, asdict(charge))
 
     def balance(self, address: str, at: float) -> int:
         """Units left; an unknown address has none."""
         return self.payers[address].balance(ms(at)) if address in self.payers else 0
+
+    def affords(self, address: str, units: int, at: float) -> bool:
+        """Whether an account has at least so many units left."""
+        return self.payers[address].affords(units, ms(at)) if address in self.payers else units <= 0
 
     def charge(self, item_hash: str) -> Charge | None:
         """The charge for a VM, open or closed."""
@@ -135,14 +163,8 @@ class Ledger:
         self._deposits = max(self._deposits, deposit.number + 1)
 
     def _take(self, charge: Charge) -> None:
-        payer = self.payers[charge.address]
         self._charges[charge.item_hash] = charge
-        payer.charges.append(charge)
-        if charge.to_ms is None:
-            payer.open[charge.item_hash] = charge
-            payer.rate_milli += charge.rate_milli
-        else:
-            payer.closed_units += charge.units(charge.to_ms)
+        self.payers[charge.address].take(charge)
 
 
 def ms(moment: float) -> int:
