@@ -41,7 +41,7 @@ class Program:
     def last_words(self) -> str:
         """The end of its log, to follow a sentence."""
         lines = self._log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        return ". Its last words:\n        " + "\n        ".join(lines) if lines else ""
+        return f"\n  the end of {self.name}'s log:\n    " + "\n    ".join(lines) if lines else ""
 
     async def stop(self) -> None:
         """End it, and whatever it started."""

@@ -31,10 +31,18 @@ async def tell(narrator: Narrator) -> Answer:
     async with stage.set_up() as scene:
         crns = len(scene.network["crns"])
         narrator.fact(f"network at {scene.network['api_host']} with {crns} hosts; daemon ready", crns=crns)
-        created, ready = await _rent(scene, narrator)
-        expires = datetime.fromisoformat(str(created["ttl_expires_at"])).timestamp()
-        proof = await _outlive(scene, narrator, str(created["item_hash"]), expires)
-        return {"vm": created, "ssh_command": ready["ssh_command"], **proof}
+        try:
+            return await _life(scene, narrator)
+        except DemoFailed as problem:
+            # The daemon's log goes with the temporary directory, and it may know more.
+            raise DemoFailed(f"{problem}{scene.daemon.last_words()}") from problem
+
+
+async def _life(scene: stage.Stage, narrator: Narrator) -> Answer:
+    created, ready = await _rent(scene, narrator)
+    expires = datetime.fromisoformat(str(created["ttl_expires_at"])).timestamp()
+    proof = await _outlive(scene, narrator, str(created["item_hash"]), expires)
+    return {"vm": created, "ssh_command": ready["ssh_command"], **proof}
 
 
 async def _rent(scene: stage.Stage, narrator: Narrator) -> tuple[Answer, Answer]:

@@ -1,0 +1,55 @@
+# Every target makes its own .venv from a bare Python 3.11–3.13; `make demo` and `make test` are the first two to try.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.made-from-pyproject
+PYTEST := $(BIN)/python -m pytest
+# The first interpreter that is new enough; PYTHON=… chooses another.
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
+	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo "$$candidate" && break; done)
+# Time limits of whoever runs this may be put in front: `make test LIMIT='timeout 300'`.
+LIMIT  ?=
+ARGS   ?=
+
+.PHONY: demo test check format bench test-clients test-live venv clean help
+.DEFAULT_GOAL := help
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## rent a VM on a local network, log in, watch its lease end
+	@$(LIMIT) $(BIN)/aleph-agentd demo $(ARGS)
+
+test: $(STAMP) ## every test that needs nothing but this machine
+	$(LIMIT) $(PYTEST) tests --ignore=tests/clients --ignore=tests/bench --ignore=tests/live $(ARGS)
+
+check: $(STAMP) ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## what ruff can put right by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## how fast, as ratios
+	$(LIMIT) $(PYTEST) tests/bench -s $(ARGS)
+
+test-clients: $(STAMP) ## the suite with real MCP clients (npm)
+	$(LIMIT) $(PYTEST) tests/clients $(ARGS)
+
+test-live: $(STAMP) ## spends credits on the network that ALEPH_AGENT_* points at
+	ALEPH_AGENT_RUN_INTEGRATION=1 $(LIMIT) $(PYTEST) tests/live $(ARGS)
+
+venv: $(STAMP) ## only make the environment
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "aleph-agentd needs Python 3.11, 3.12 or 3.13, and none is on the PATH: install one, or say which with PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean: ## remove what was made, the environment too
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
