@@ -4,6 +4,7 @@ import pytest
 
 from aleph_agentd.domain.caller import SessionLimits
 from aleph_agentd.domain.limits import Limits
+from aleph_agentd.domain.policy import tighten
 from aleph_agentd.domain.session_limits import Asked, DaemonSettings, session_limits
 
 DAEMON = DaemonSettings(
@@ -56,9 +57,9 @@ def test_larger_limits_are_ignored_and_reported(name: str, value: str) -> None:
 
 def test_settings_of_the_daemon_alone_are_ignored_and_reported() -> None:
     """Known to us or not."""
-    found = asked(SWEEP_INTERVAL_S="1", MAX_DAILY_SPEND="9999")
+    found = asked(SWEEP_INTERVAL_S="1", ORPHAN_GRACE_S="2")
     assert [notice.split()[0] for notice in found.notices] == [
-        "ALEPH_AGENT_MAX_DAILY_SPEND",
+        "ALEPH_AGENT_ORPHAN_GRACE_S",
         "ALEPH_AGENT_SWEEP_INTERVAL_S",
     ]
 
@@ -113,3 +114,36 @@ def test_hostile_variables_do_not_write_to_terminals_or_flood() -> None:
     assert everything.isprintable()
     assert len(found.spending_refused) < 500
     assert len(found.notices) <= 200
+
+
+@pytest.mark.parametrize(
+    ("name", "tighter", "looser"),
+    [
+        ("MAX_DAILY_SPEND", "1 cr", "1 USD"),
+        ("MAX_HOURLY_BURN", "1 cr", "1 USD"),
+        ("MIN_BALANCE", "1 USD", "1 cr"),
+        ("HUMAN_APPROVAL_THRESHOLD", "1 cr", "1 USD"),
+        ("BALANCE_GUARD_PERCENT", "5", "50"),
+        ("MAX_CREATES_PER_HOUR", "5", "50"),
+        ("MAX_COMPUTE_UNITS", "1", "12"),
+        ("DEFAULT_TTL_HOURS", "0.5", "5"),
+        ("ALLOWED_OS_IMAGES", "debian12", "debian12,ubuntu22,ubuntu24"),
+    ],
+)
+def test_every_limit_can_be_tightened_and_none_loosened(name: str, tighter: str, looser: str) -> None:
+    """The session gets the smaller of both; a floor or an allowance likewise."""
+    limits = Limits(
+        max_daily_spend_units=500_000,
+        max_hourly_burn_units=500_000,
+        min_balance_units=500_000,
+        human_approval_threshold_units=500_000,
+        max_compute_units=4,
+        allowed_os_images=frozenset({"debian12", "ubuntu22"}),
+    )
+    daemon = DaemonSettings(limits=limits)
+    taken = session_limits({f"ALEPH_AGENT_{name}": tighter}, daemon)
+    ignored = session_limits({f"ALEPH_AGENT_{name}": looser}, daemon)
+    assert tighten(limits, taken.limits) != limits
+    assert not taken.notices
+    assert tighten(limits, ignored.limits) == limits
+    assert "looser than the owner" in ignored.notices[0]

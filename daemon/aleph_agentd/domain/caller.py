@@ -25,6 +25,16 @@ class SessionLimits:
     max_concurrent_vms: int | None = None
     max_ttl_hours: float | None = None
     cost_threshold_units: int | None = None
+    default_ttl_hours: float | None = None
+    balance_guard_percent: int | None = None
+    max_daily_spend_units: int | None = None
+    max_hourly_burn_units: int | None = None
+    min_balance_units: int | None = None
+    human_approval_threshold_units: int | None = None
+    max_creates_per_hour: int | None = None
+    max_compute_units: int | None = None
+    allowed_os_images: frozenset[str] | None = None
+    allowed_crns: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -244,13 +244,23 @@ def needs_confirmation(case: Case, limits: Limits) -> bool:
 def tighten(limits: Limits, wish: SessionLimits) -> Limits:
     """The owner's limits with a session's own wishes, of which only the stricter ones count."""
 
-    names = ("max_session_spend_units", "max_concurrent_vms", "max_ttl_hours", "cost_threshold_units")
-    stricter: dict[str, Any] = {}
-    for name in names:
-        mine, theirs = getattr(limits, name), getattr(wish, name)
-        if theirs is not None and (mine is None or theirs < mine):
-            stricter[name] = theirs
+    stricter = {
+        name: value
+        for name, value in vars(wish).items()
+        if value is not None and is_stricter(name, value, getattr(limits, name))
+    }
     return replace(limits, **stricter)
+
+
+def is_stricter(name: str, asked: Any, ours: Any) -> bool:
+    """Whether a session's wish for the limit of this name leaves less room than the owner's, or as much."""
+    if ours is None:
+        return True
+    if isinstance(asked, frozenset):
+        return bool(asked <= ours)
+    if name == "min_balance_units":
+        return bool(asked >= ours)
+    return bool(asked <= ours)
 
 
 def affordable(

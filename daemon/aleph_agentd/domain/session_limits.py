@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from .caller import SessionLimits
 from .limits import LONGEST_LEASE_HOURS, Limits
 from .money import parse_amount, show
+from .policy import is_stricter
 
 PREFIX = "ALEPH_AGENT_"
 
@@ -38,11 +39,10 @@ class Asked(NamedTuple):
 
 
 class _Tightening(NamedTuple):
-    """A limit that a session may lower: its field, how it is written, the daemon's value, how it is shown."""
+    """A limit that a session may tighten: its field, how it is written, how it is shown."""
 
     field: str
     read: Callable[[str], Any]
-    ours: Callable[[Limits], Any]
     show: Callable[[Any], str]
 
 
@@ -61,20 +61,32 @@ def _hours(text: str) -> float:
     return number
 
 
-_TIGHTENINGS = {
-    "MAX_SESSION_SPEND": _Tightening(
-        "max_session_spend_units", parse_amount, lambda limits: limits.max_session_spend_units, show
-    ),
-    "MAX_CONCURRENT_VMS": _Tightening(
-        "max_concurrent_vms", _count, lambda limits: limits.max_concurrent_vms, str
-    ),
-    "MAX_TTL_HOURS": _Tightening(
-        "max_ttl_hours", _hours, lambda limits: limits.max_ttl_hours, lambda hours: f"{hours:g}"
-    ),
-    "COST_THRESHOLD": _Tightening(
-        "cost_threshold_units", parse_amount, lambda limits: limits.cost_threshold_units, show
-    ),
-}
+def _names(text: str) -> frozenset[str]:
+    return frozenset(part for part in (item.strip() for item in text.split(",")) if part)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names))
+
+
+_AMOUNTS = (
+    "MAX_SESSION_SPEND",
+    "COST_THRESHOLD",
+    "MAX_DAILY_SPEND",
+    "MAX_HOURLY_BURN",
+    "MIN_BALANCE",
+    "HUMAN_APPROVAL_THRESHOLD",
+)
+_COUNTS = ("MAX_CONCURRENT_VMS", "BALANCE_GUARD_PERCENT", "MAX_CREATES_PER_HOUR", "MAX_COMPUTE_UNITS")
+_TIGHTENINGS = (
+    {name: _Tightening(f"{name.lower()}_units", parse_amount, show) for name in _AMOUNTS}
+    | {name: _Tightening(name.lower(), _count, str) for name in _COUNTS}
+    | {
+        name: _Tightening(name.lower(), _hours, "{:g}".format)
+        for name in ("MAX_TTL_HOURS", "DEFAULT_TTL_HOURS")
+    }
+    | {name: _Tightening(name.lower(), _names, _listed) for name in ("ALLOWED_OS_IMAGES", "ALLOWED_CRNS")}
+)
 
 
 def session_limits(env: Mapping[str, str], daemon: DaemonSettings) -> Asked:
@@ -118,12 +130,12 @@ def _tighten(
             f"{PREFIX}{name} of this session is {_clean(text)!r}, which cannot be read: correct or remove it."
         )
         return
-    ours = limit.ours(daemon.limits)
-    if ours is None or asked <= ours:
+    ours = getattr(daemon.limits, limit.field)
+    if is_stricter(limit.field, asked, ours):
         wishes[limit.field] = asked
     else:
         notices.append(
-            f"{PREFIX}{name}={_clean(text)} of this session is ignored: it is more than the owner's "
+            f"{PREFIX}{name}={_clean(text)} of this session is ignored: it is looser than the owner's "
             f"{limit.show(ours)}. To raise it, the owner sets {_line(name, text)} in [policy] of "
             f"{daemon.config_file}."
         )
