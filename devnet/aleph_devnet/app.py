@@ -18,6 +18,7 @@ from aleph_devnet.crn import Crn
 from aleph_devnet.crn_routes import CrnRoutes
 from aleph_devnet.hardware import save_node
 from aleph_devnet.network import Network
+from aleph_devnet.watch import WatchRoutes
 
 TICK_S = 0.05
 MAX_BODY = 2**20
@@ -137,6 +138,7 @@ class Devnet:
         app = self._app(lambda request: "crn_list" if request.path == LIST_PATH else "ccn", net.clock.now)
         CcnRoutes(net.chain, net.clock).add_to(app)
         MoneyRoutes(net.chain, net.clock).add_to(app)
+        WatchRoutes(net.chain).add_to(app)
         ControlRoutes(net).add_to(app)
         app.router.add_get(LIST_PATH, self._list)
         return app

@@ -161,3 +161,13 @@ def test_key_files_are_private(net: DevnetProcess) -> None:
     for account in net.facts["accounts"]:
         path = Path(account["key_file"])
         assert (path.stat().st_mode & 0o777, len(path.read_bytes())) == (0o600, 32)
+
+
+def test_the_network_runs_without_the_sdk_and_the_daemon() -> None:
+    """It is the oracle: it shares no code with what it judges."""
+    program = """
+import sys, aleph_devnet.app, aleph_devnet.guest
+print([m for m in sys.modules if m == "aleph" or m.startswith(("aleph.", "aleph_agentd", "aleph_agent_mcp"))])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
