@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -52,14 +52,14 @@ def say_json(value: Any) -> None:
     print(json.dumps(value), flush=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Aligned columns; a cell that is a VM's state has its colour."""
-    grid = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in grid.columns:
-        column.overflow = "fold"
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], whole: Collection[str] = ()) -> None:
+    """Aligned columns, those in `whole` never folded; a cell that is a VM's state has its colour."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        grid.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         grid.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    console(sys.stdout).print(grid)
+    _print(grid)
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
@@ -67,8 +67,17 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
     grid = Table.grid("name", "value", padding=(0, 2, 0, 0))
     grid.columns[0].no_wrap = True
     for name, value in pairs:
-        grid.add_row(Text(name, style="bold"), Text(value))
-    console(sys.stdout).print(grid)
+        grid.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    _print(grid)
+
+
+def _print(grid: Table) -> None:
+    out = console(sys.stdout)
+    with out.capture() as capture:
+        out.print(grid)
+    # rich fills the last column with spaces, which are in the way of whoever copies or compares.
+    lines = capture.get().splitlines()
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in lines))
 
 
 def complain(refusal: Refusal, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -26,13 +27,15 @@ def credits_and_usd(amount: float | None, otherwise: str = UNKNOWN) -> str:
     """`57.00 cr (US$0.57)`; small amounts keep their digits."""
     if amount is None:
         return otherwise
-    usd = amount / 100
-    return f"{amount:,.{_digits(amount)}f} cr (US${usd:,.{_digits(usd)}f})"
+    # Decimals round a half as `money.show` does: the same price must not look like two.
+    cr = Decimal(str(amount))
+    usd = cr / 100
+    return f"{cr:,.{_digits(cr)}f} cr (US${usd:,.{_digits(usd)}f})"
 
 
-def _digits(amount: float) -> int:
+def _digits(amount: Decimal) -> int:
     size = abs(amount)
-    return 2 if size >= 1 or size == 0 else 4 if size >= 0.01 else 6
+    return 2 if size >= 1 or size == 0 else 4 if size >= Decimal("0.01") else 6
 
 
 def moment(at: object) -> str:

@@ -51,7 +51,7 @@ async def _pages(client: Client, which: str, limit: int) -> Answer:
 
 def show(rows: list[Answer]) -> None:
     """A table of VMs, and below it what is noted about any of them."""
-    output.table(COLUMNS, [_row(row) for row in rows])
+    output.table(COLUMNS, [_row(row) for row in rows], whole=("hash", "size", "cost so far"))
     for row in rows:
         if row.get("note"):
             output.say(f"{plain(row['name']) or short(row['item_hash'])}: {plain(row['note'])}", "yellow")

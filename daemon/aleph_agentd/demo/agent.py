@@ -46,5 +46,15 @@ async def session(stage: Stage, narrator: Narrator) -> AsyncIterator[Agent]:
         command=sys.executable, args=["-m", "aleph_agent_mcp"], env=stage.shim_env(), cwd=stage.folder
     )
     with (stage.folder / "shim.log").open("w") as errors:
-        async with Client(stdio_client(shim, errors), read_timeout_seconds=ANSWER_S) as client:
-            yield Agent(client, narrator)
+        try:
+            async with Client(stdio_client(shim, errors), read_timeout_seconds=ANSWER_S) as client:
+                yield Agent(client, narrator)
+        except BaseExceptionGroup as group:
+            raise _innermost(group) from None
+
+
+def _innermost(problem: BaseException) -> BaseException:
+    """The client's task groups wrap what happened inside them."""
+    while isinstance(problem, BaseExceptionGroup) and len(problem.exceptions) == 1:
+        problem = problem.exceptions[0]
+    return problem

@@ -66,9 +66,7 @@ def _stop_on_signal(work: asyncio.Task[Any]) -> None:
 
 
 def _reason_of(problem: BaseException) -> str:
-    """The innermost sentence: a task group wraps what happened inside it."""
-    while isinstance(problem, BaseExceptionGroup) and len(problem.exceptions) == 1:
-        problem = problem.exceptions[0]
+    """What went wrong, in a sentence."""
     match problem:
         case DemoFailed():
             return str(problem)
