@@ -74,7 +74,7 @@ class ControlRoutes:
 
     async def _faults(self, body: dict[str, Any]) -> Any:
         if "crn" in body:
-            crn = next(crn for crn in self._net.crns if crn.node.hash == body["crn"])
+            crn = {crn.node.hash: crn for crn in self._net.crns}[body["crn"]]
             if "clock_skew_s" in body:
                 crn.clock_skew_s = float(body["clock_skew_s"])
             if "down" in body:

@@ -169,6 +169,12 @@ async def test_the_clock_can_be_set_back(net: LocalNetwork) -> None:
 
 async def test_unknown_levers_and_bad_bodies_are_refused(net: LocalNetwork) -> None:
     """Bad input is 400 with the reason, never a traceback."""
-    for lever, body in (("clock", {}), ("credits", {"units": 1}), ("replay", {}), ("clock", [1])):
+    for lever, body in (
+        ("clock", {}),
+        ("credits", {"units": 1}),
+        ("faults", {"crn": "x", "down": True}),
+        ("replay", {}),
+        ("clock", [1]),
+    ):
         status, _ = await net.ask("POST", f"/devnet/{lever}", json=body)
         assert status == 400
