@@ -47,7 +47,8 @@ venv: $(STAMP) ## only make the environment
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "aleph-agentd needs Python 3.11, 3.12 or 3.13, and none is on the PATH: install one, or say which with PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; rm -rf $(VENV); exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo 'installing into $(VENV) (once, about a minute) …' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean: ## remove what was made, the environment too
