@@ -1,0 +1,165 @@
+"""A stand-in for the model's API on loopback. The user's prompt scripts what the "model" does.
+
+Each line `CALL <tool> <json>` of the prompt becomes one tool call, one per turn; after the last one the
+"model" ends its turn. What a real model would have seen of each call is in `tool_results`.
+"""
+
+import itertools
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+CALL = re.compile(r"^CALL (\S+) (\{.*\})\s*$", re.MULTILINE)
+Body = dict[str, Any]
+
+
+class MockMessagesApi:
+    """Serves `POST /v1/messages`, plain or streamed, until the `with` block ends."""
+
+    def __init__(self) -> None:
+        self.requests: list[Body] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def url(self) -> str:
+        """What ANTHROPIC_BASE_URL is set to."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def tool_results(self) -> list[Body]:
+        """The `tool_result` blocks of the longest conversation so far, in order."""
+        return max((_played(request)[1] for request in self.requests), key=len, default=[])
+
+    def tools(self) -> dict[str, Body]:
+        """Every tool that was ever offered to the model, by name."""
+        return {tool["name"]: tool for request in self.requests for tool in request.get("tools", [])}
+
+    def prompt(self) -> str:
+        """All that the model was told, but for the tools."""
+        return json.dumps([[request.get("system"), request.get("messages")] for request in self.requests])
+
+
+def _handler(api: MockMessagesApi) -> type[BaseHTTPRequestHandler]:
+    numbers = itertools.count(1)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            """Not on the test's output."""
+
+        def do_GET(self) -> None:
+            self._json({"data": []})
+
+        def do_HEAD(self) -> None:
+            self._json({})
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if "count_tokens" in self.path:
+                self._json({"input_tokens": len(raw) // 4})
+            elif not self.path.startswith("/v1/messages"):
+                self._json({})
+            else:
+                body = json.loads(raw)
+                api.requests.append(body)
+                message = _turn(body, next(numbers), len(raw) // 4)
+                if body.get("stream"):
+                    self._stream(message)
+                else:
+                    self._json(message)
+
+        def _json(self, document: Body) -> None:
+            data = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        def _stream(self, message: Body) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("connection", "close")
+            self.end_headers()
+            for kind, event in _events(message):
+                data = json.dumps({"type": kind, **event})
+                self.wfile.write(f"event: {kind}\ndata: {data}\n\n".encode())
+            self.close_connection = True
+
+    return Handler
+
+
+def _played(body: Body) -> tuple[list[tuple[str, str]], list[Body]]:
+    """The script of a conversation, and the results that it has had so far."""
+    script: list[tuple[str, str]] = []
+    results: list[Body] = []
+    for message in body.get("messages", []):
+        content = message["content"]
+        for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            if message["role"] == "user" and block.get("type") == "text":
+                if calls := CALL.findall(block["text"]):
+                    script, results = calls, []
+            elif block.get("type") == "tool_result":
+                results.append(block)
+    return script, results
+
+
+def _turn(body: Body, number: int, tokens: int) -> Body:
+    script, results = _played(body)
+    if len(results) < len(script) and body.get("tools"):
+        name, arguments = script[len(results)]
+        call = {
+            "type": "tool_use",
+            "id": f"toolu_{number:08}",
+            "name": name,
+            "input": json.loads(arguments),
+        }
+        content, reason = [call], "tool_use"
+    else:
+        content, reason = [{"type": "text", "text": "DONE"}], "end_turn"
+    return {
+        "id": f"msg_{number:08}",
+        "type": "message",
+        "role": "assistant",
+        "model": body.get("model", "mock"),
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": tokens,
+            "output_tokens": 10,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+        },
+    }
+
+
+def _events(message: Body) -> Iterator[tuple[str, Body]]:
+    yield "message_start", {"message": {**message, "content": [], "stop_reason": None}}
+    for index, block in enumerate(message["content"]):
+        if block["type"] == "text":
+            empty, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
+        else:
+            text = json.dumps(block["input"])
+            empty, delta = {**block, "input": {}}, {"type": "input_json_delta", "partial_json": text}
+        yield "content_block_start", {"index": index, "content_block": empty}
+        yield "content_block_delta", {"index": index, "delta": delta}
+        yield "content_block_stop", {"index": index}
+    end = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    yield "message_delta", {"delta": end, "usage": {"output_tokens": 10}}
+    yield "message_stop", {}
