@@ -64,7 +64,7 @@ class Tool:
             "name": self.name,
             "title": self.title,
             "description": self.description,
-            "inputSchema": lean(self.arguments.model_json_schema()),
+            "inputSchema": lean_arguments(self.arguments.model_json_schema()),
             "outputSchema": lean(self.answer.model_json_schema(mode="serialization")),
             "annotations": {
                 "title": self.title,
@@ -79,8 +79,28 @@ class Tool:
         return listed
 
 
+def lean_arguments(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same for arguments, whose schema a model reads: an optional one is left out, not said to be null."""
+    lean_schema: dict[str, Any] = lean(schema)
+    lean_schema.pop("description", None)  # of the class, for us
+    properties = lean_schema.get("properties", {})
+    lean_schema["properties"] = {name: _without_null(field) for name, field in properties.items()}
+    return lean_schema
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    branches = [branch for branch in field.get("anyOf", []) if branch != {"type": "null"}]
+    rest = {
+        key: value for key, value in field.items() if (key, value) not in (("default", None), ("default", ""))
+    }
+    if len(branches) != 1:
+        return rest
+    del rest["anyOf"]
+    return {**branches[0], **rest}
+
+
 def lean(schema: Any) -> Any:
-    """A JSON schema without pydantic's generated titles and null branches: agents pay for each token."""
+    """A JSON schema without pydantic's generated titles: agents pay for each token."""
     if isinstance(schema, list):
         return [lean(item) for item in schema]
     if not isinstance(schema, dict):
