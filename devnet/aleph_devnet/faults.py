@@ -117,7 +117,8 @@ async def _struck(
     # Read first: a connection that is closed with unread bytes is reset, and real nodes just hang up.
     await request.read()
     for fault in faults:
-        await asyncio.sleep(fault.effect.get("latency_s", 0))
+        if fault.effect.get("when") != "after":
+            await asyncio.sleep(fault.effect.get("latency_s", 0))
         if fault.effect.get("drop") == "before":
             return _hang_up(request)
         if "status" in fault.effect and fault.effect.get("when", "before") == "before":
@@ -131,6 +132,8 @@ async def _struck(
             raise
         response = web.Response(status=error.status, text=error.text)
     for fault in faults:
+        if fault.effect.get("when") == "after":
+            await asyncio.sleep(fault.effect.get("latency_s", 0))
         response = _after(request, response, node, fault)
     return response
 
