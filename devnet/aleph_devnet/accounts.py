@@ -15,6 +15,10 @@ ROLES = ("funded", "unfunded", "human", "agent", "network")
 """`human` pays for what `agent` signs; `network` owns the pricing and settings aggregates."""
 
 
+# The same everywhere, so that a daemon finds the prices of any devnet with `NETWORK=devnet` alone.
+_NETWORK_SECRET = hashlib.sha256(b"aleph-devnet: the network's own account").digest()
+
+
 @dataclass(frozen=True)
 class Account:
     """A key that the network made, and where it lies."""
@@ -55,6 +59,6 @@ def _open(role: str, key_file: Path) -> Account:
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as out:
-            out.write(secrets.token_bytes(32))
+            out.write(_NETWORK_SECRET if role == "network" else secrets.token_bytes(32))
         fresh.replace(key_file)
     return Account(role, EthAccount.from_key(key_file.read_bytes()).address, key_file)

@@ -10,6 +10,7 @@ import asyncssh
 import pytest
 from aleph_message.models import Chain, Payment, PaymentType
 
+from aleph_agentd.adapters.config import Settings
 from aleph_devnet.network import IMAGES
 from support.devnet import DevnetProcess
 
@@ -171,3 +172,13 @@ print([m for m in sys.modules if m == "aleph" or m.startswith(("aleph.", "aleph_
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_every_devnet_publishes_its_prices_from_the_address_that_a_daemon_expects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ALEPH_AGENT_NETWORK=devnet` alone is enough for one on the default port."""
+    monkeypatch.setenv("ALEPH_AGENT_NETWORK", "devnet")
+    expected = Settings.load().aggregate_address
+    with DevnetProcess(tmp_path) as net:
+        assert net.aggregate_address == expected

@@ -3,8 +3,7 @@
 import pytest
 
 from aleph_agentd.domain.caller import SessionLimits
-from aleph_agentd.domain.limits import Limits
-from aleph_agentd.domain.policy import tighten
+from aleph_agentd.domain.limits import Limits, tighten
 from aleph_agentd.domain.session_limits import Asked, DaemonSettings, session_limits
 
 DAEMON = DaemonSettings(

@@ -23,6 +23,7 @@ _MAINNET = {
     "aggregate_address": "0xFba561a84A537fCaa567bb7A2257e7142701ae2A",
 }
 _DEVNET_HOST = "http://127.0.0.1:4024"
+_DEVNET_AGGREGATES = "0xfFAf2FeB770292F72B7D7f2133008A21d793a05D"
 
 
 class Settings(Policy):
@@ -75,7 +76,11 @@ class Settings(Policy):
         network = dict(_MAINNET)
         if values.get("network") == "devnet":
             host = str(values.get("api_host") or _DEVNET_HOST).rstrip("/")
-            network |= {"api_hosts": host, "crn_list_url": f"{host}/crns.json"}
+            network |= {
+                "api_hosts": host,
+                "crn_list_url": f"{host}/crns.json",
+                "aggregate_address": _DEVNET_AGGREGATES,
+            }
         if values.get("api_host"):
             network["api_hosts"] = values["api_host"]
         return network | {name: value for name, value in values.items() if value not in (None, "")}

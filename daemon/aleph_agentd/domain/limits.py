@@ -1,7 +1,9 @@
 """What the owner allows. Amounts in network units; None switches a limit off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from .caller import SessionLimits
 from .money import UNITS_PER_CREDIT
 
 LONGEST_LEASE_HOURS = 8760.0
@@ -36,3 +38,25 @@ class Limits:
     def max_ttl_s(self) -> float:
         """The longest whole life of a VM, extensions included, in seconds."""
         return self.max_ttl_hours * 3600
+
+
+def tighten(limits: Limits, wish: SessionLimits) -> Limits:
+    """The owner's limits with a session's own wishes, of which only the stricter ones count."""
+
+    stricter = {
+        name: value
+        for name, value in vars(wish).items()
+        if value is not None and is_stricter(name, value, getattr(limits, name))
+    }
+    return replace(limits, **stricter)
+
+
+def is_stricter(name: str, asked: Any, ours: Any) -> bool:
+    """Whether a session's wish for the limit of this name leaves less room than the owner's, or as much."""
+    if ours is None:
+        return True
+    if isinstance(asked, frozenset):
+        return bool(asked <= ours)
+    if name == "min_balance_units":
+        return bool(asked >= ours)
+    return bool(asked <= ours)

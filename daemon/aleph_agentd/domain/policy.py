@@ -6,10 +6,8 @@ Adding a rule is adding a function to `RULES`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from . import money
-from .caller import SessionLimits
 from .errors import Conflict, Denied, Refusal
 from .limits import Limits
 from .model import Exposure
@@ -239,28 +237,6 @@ def evaluate(case: Case, limits: Limits, exposure: Exposure) -> None:
 def needs_confirmation(case: Case, limits: Limits) -> bool:
     """Whether the caller must say yes to the price first. An amount at the threshold needs none."""
     return case.estimate_units > limits.cost_threshold_units and not case.confirmed
-
-
-def tighten(limits: Limits, wish: SessionLimits) -> Limits:
-    """The owner's limits with a session's own wishes, of which only the stricter ones count."""
-
-    stricter = {
-        name: value
-        for name, value in vars(wish).items()
-        if value is not None and is_stricter(name, value, getattr(limits, name))
-    }
-    return replace(limits, **stricter)
-
-
-def is_stricter(name: str, asked: Any, ours: Any) -> bool:
-    """Whether a session's wish for the limit of this name leaves less room than the owner's, or as much."""
-    if ours is None:
-        return True
-    if isinstance(asked, frozenset):
-        return bool(asked <= ours)
-    if name == "min_balance_units":
-        return bool(asked >= ours)
-    return bool(asked <= ours)
 
 
 def affordable(

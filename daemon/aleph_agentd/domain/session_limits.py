@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .caller import SessionLimits
-from .limits import LONGEST_LEASE_HOURS, Limits
+from .limits import LONGEST_LEASE_HOURS, Limits, is_stricter
 from .money import parse_amount, show
-from .policy import is_stricter
 
 PREFIX = "ALEPH_AGENT_"
 

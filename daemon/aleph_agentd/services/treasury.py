@@ -11,9 +11,8 @@ from ..domain import money
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Unavailable
-from ..domain.limits import Limits
+from ..domain.limits import Limits, tighten
 from ..domain.model import LIVE, Crn, Exposure, Vm
-from ..domain.policy import tighten
 from ..ports import Inventory, Market, NetworkTrouble, Signer
 
 QUOTE_VALID_S = 600

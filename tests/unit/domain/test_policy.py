@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from aleph_agentd.domain import policy
 from aleph_agentd.domain.caller import SessionLimits
 from aleph_agentd.domain.errors import Conflict, Denied, Refusal
-from aleph_agentd.domain.limits import Limits
+from aleph_agentd.domain.limits import Limits, tighten
 from aleph_agentd.domain.model import Exposure
-from aleph_agentd.domain.policy import Case, affordable, after, evaluate, needs_confirmation, tighten
+from aleph_agentd.domain.policy import Case, affordable, after, evaluate, needs_confirmation
 
 RICH = 10**12
 NOTHING = Exposure(0, 0, 0, 0, 0, 0, 0)
