@@ -1,15 +1,22 @@
-"""kill -9 in the middle of an end, or before it: teardown goes on by itself after the restart."""
+"""kill -9 at every step of a VM's life and end: it goes on by itself after each restart."""
 
-import pytest
+import asyncio
 
 from support.crash import Cut, die_at
 from support.daemon import DaemonProcess, eventually
 
-FORGET, LIST = "/api/v0/messages", "/v2/about/executions/list"
-ERASE = "/control/machine/*/erase"
-CUTS = [
-    Cut("POST", FORGET, "lost"),
-    Cut("POST", FORGET, "done"),
+POST, STATUS, ERASE = "/api/v0/messages", "/api/v0/messages/*/status", "/control/machine/*/erase"
+NOTIFY, LIST = "/control/allocation/notify", "/v2/about/executions/list"
+BIRTH = [
+    Cut("POST", POST, "done"),
+    Cut("GET", STATUS, "lost"),
+    Cut("POST", NOTIFY, "lost"),
+    Cut("POST", NOTIFY, "done"),
+    Cut("GET", LIST, "lost"),
+]
+END = [
+    Cut("POST", POST, "lost"),
+    Cut("POST", POST, "done"),
     Cut("POST", ERASE, "lost"),
     Cut("POST", ERASE, "done"),
     Cut("GET", LIST, "lost"),
@@ -23,32 +30,34 @@ async def rented(daemon: DaemonProcess, **arguments) -> str:
     return str(answer["item_hash"])
 
 
-async def is_gone(daemon: DaemonProcess, item_hash: str) -> bool:
-    """Whether its row is closed."""
-    return (await daemon.row(item_hash))["status"] == "gone"
+async def is_(daemon: DaemonProcess, item_hash: str, status: str) -> bool:
+    """Whether the inventory says so of this VM."""
+    return (await daemon.row(item_hash))["status"] == status
 
 
-def has_taken_effect(daemon: DaemonProcess, cut: Cut) -> bool:
-    """Whether the network did what the held request asked for."""
-    return not (daemon.live_instances() if cut.path == FORGET else daemon.running())
+async def die_at_each(daemon: DaemonProcess, cuts: list[Cut], act) -> None:
+    """Do something and die at the first cut; then start again only to die at the next one."""
+    for cut in cuts:
+        await die_at(daemon, cut, act)
+        act = asyncio.to_thread(daemon.start)
+    await act
 
 
-@pytest.mark.parametrize("cut", CUTS, ids=str)
-async def test_a_teardown_that_was_killed_goes_on_after_the_restart(daemon, cut):
-    """Nobody asks for it again; its money is settled, and the VM is never notified again."""
-    item_hash = await rented(daemon)
+async def test_a_daemon_that_dies_at_every_step_rents_one_vm_and_ends_it(daemon):
+    """Nobody asks twice; the money is settled, and the VM is never notified again once its end began."""
+    create = daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 1})
+    await die_at_each(daemon, BIRTH, create)
+    (row,) = await eventually(lambda: daemon.rows("live"))
+    await eventually(lambda: is_(daemon, row["item_hash"], "running"), "the create to go on")
+    assert daemon.running() == daemon.live_instances() == [row["item_hash"]]
     notified = notifications(daemon)
-    await die_at(
-        daemon,
-        cut,
-        daemon.call("aleph_destroy_vm", {"item_hash": item_hash}),
-        lambda: has_taken_effect(daemon, cut),
-    )
-    daemon.start()
+
+    await die_at_each(daemon, END, daemon.call("aleph_destroy_vm", {"item_hash": row["item_hash"]}))
     await eventually(daemon.leaves_nothing, "the VM to be off the network")
-    await eventually(lambda: is_gone(daemon, item_hash), "its row to be closed")
+    await eventually(lambda: is_(daemon, row["item_hash"], "gone"), "its row to be closed")
     assert (await daemon.call("aleph_check_balance"))["reserved_credits"] == 0
     assert notifications(daemon) == notified
+    assert len(daemon.instances()) == 1
 
 
 def notifications(daemon: DaemonProcess) -> int:
@@ -66,4 +75,4 @@ async def test_a_lease_that_ended_while_no_daemon_ran_is_reaped_at_the_start(dae
     assert daemon.live_instances() == [item_hash]
     daemon.start()
     await eventually(daemon.leaves_nothing, "the VM to be off the network")
-    await eventually(lambda: is_gone(daemon, item_hash), "its row to be closed")
+    await eventually(lambda: is_(daemon, item_hash, "gone"), "its row to be closed")

@@ -41,6 +41,10 @@ RICH_UNITS = 100_000_000
 """10,000 credits: a guard of 20 % lets everything pass that a test does not forbid."""
 
 
+class NotReady(Exception):
+    """The daemon ended before it answered, or never answered."""
+
+
 class DaemonProcess:
     """One daemon with its own home, state, sockets, SSH key and (unless a `role` is named) a funded account."""
 
@@ -96,7 +100,7 @@ class DaemonProcess:
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"the daemon did not start: {self.log()}")
+                raise NotReady(f"the daemon did not start: {self.log()}")
             time.sleep(POLL_S)
         return self
 
