@@ -29,7 +29,6 @@ with (here / "starts").open("a") as log:
 status = here / "status"
 if status.exists():
     sys.exit(int(status.read_text()))
-(here / "pid").write_text(str(os.getpid()))
 path = here / "user" / str(os.getuid()) / "aleph-agentd"
 path.mkdir(parents=True, exist_ok=True)
 listener = socket.socket(socket.AF_UNIX)
@@ -37,6 +36,7 @@ try:
     listener.bind(str(path / "agent.sock"))
 except OSError:
     sys.exit(1)
+(here / "pid").write_text(str(os.getpid()))  # the winner's alone: the losers of the race have left
 listener.listen()
 def serve(connection):
     connection.recv(65536)
