@@ -7,14 +7,14 @@ it is gone, the job goes on.
 import asyncio
 import logging
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from ..domain import policy
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
-from ..domain.model import LEASED, Intent, SignedMessage, Stamp, Vm, VmState
+from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
 from .birth import Birth, Stillborn
 from .intents import instance_spec, new_row
@@ -110,7 +110,11 @@ class Provisioner:
         attempts = await self._inventory.attempts_of(create_id)
         if not attempts:
             raise Unavailable("This create never began.", "Call aleph_create_vm again.")
-        return attempts[-1]
+        last = attempts[-1]
+        if last.state not in LEASED and last.running_at is None:
+            # Its job ended before we looked, or in another life of the daemon: a failure all the same.
+            raise _failure(last.name, [f"{vm.crn_name or vm.crn_hash[:12]}: {vm.cause}" for vm in attempts])
+        return last
 
     def under_way(self, create_id: str) -> bool:
         """Whether its job still runs."""
@@ -118,9 +122,9 @@ class Provisioner:
 
     async def ask_again(self, create_id: str) -> None:
         """A known request was sent again: its create goes on, also after a restart of the daemon."""
-        self._birth.asked(create_id)
         attempts = await self._inventory.attempts_of(create_id)
         if attempts and attempts[-1].state in (VmState.INTENDED, VmState.PROVISIONING):
+            self._birth.asked(create_id)
             self._jobs.start(f"create:{create_id}", lambda: self._resume(attempts[-1]))
 
     # ------------------------------------------------------------------ the daemon's own
@@ -142,39 +146,32 @@ class Provisioner:
     async def _carry_out(self, order: Order, admitted: "asyncio.Future[None]") -> Vm:
         avoid: frozenset[str] = frozenset()
         while True:
-            vm = await self._admit(order)
+            vm = await self._admit_again(order, avoid) if avoid else await self._admit(order)
             if not admitted.done():
                 admitted.set_result(None)
             try:
                 return await self._birth.run(vm)
             except Stillborn as why:
                 order.tried.append(f"{vm.crn_name or vm.crn_hash[:12]}: {why}")
-                ended = await self._bury(vm, why)
                 avoid |= {vm.crn_hash}
-                if (
-                    not (ended and why.another_crn_may_do and len(order.tried) < MAX_TRIES)
-                    or order.plan.request.crn
-                ):
-                    raise self._failure(order) from why
-            try:
-                crn, reason = await self._planner.place(order.plan.request, order.caller, avoid)
-            except Refusal as refusal:
-                order.tried.append(refusal.message)
-                raise self._failure(order) from refusal
+                await self._bury(vm, why)
+                again = why.another_crn_may_do and len(order.tried) < MAX_TRIES and not order.plan.request.crn
+                if not again or not await self._teardown.billing_end(vm.item_hash, _BILLING_END_S):
+                    raise _failure(order.plan.request.name, order.tried) from why
+
+    async def _admit_again(self, order: Order, avoid: frozenset[str]) -> Vm:
+        """The next attempt, on the next best CRN; what refuses it is told along with what went before."""
+        try:
+            crn, reason = await self._planner.place(order.plan.request, order.caller, avoid)
             order.plan = Plan(order.plan.request, crn, order.plan.rate, reason, None)
+            return await self._admit(order)
+        except Refusal as refusal:
+            order.tried.append(refusal.message)
+            raise _failure(order.plan.request.name, order.tried) from refusal
 
-    async def _bury(self, vm: Vm, why: Stillborn) -> bool:
-        """Tear down what did not come to life; True when its billing is known to have ended."""
-        await self._teardown.order(vm.item_hash, f"its create failed: {why}")
-        return await self._teardown.billing_end(vm.item_hash, _BILLING_END_S)
-
-    def _failure(self, order: Order) -> Refusal:
-        return Unavailable(
-            f"{order.plan.request.name} could not be created. Tried: {'; '.join(order.tried)}.",
-            "Nothing of it stays: what was begun is being torn down (aleph_list_my_vms shows it). Try again, or name another CRN.",
-            code="create_failed",
-            data={"tried": order.tried},
-        )
+    async def _bury(self, vm: Vm, why: Stillborn) -> None:
+        """Begin to tear down what did not come to life."""
+        self._teardown.start(await self._teardown.order(vm.item_hash, f"its create failed: {why}"))
 
     async def _admit(self, order: Order) -> Vm:
         """Sign, then commit 1: everything that is needed to track and to end the VM is on disk before it exists."""
@@ -202,9 +199,13 @@ class Provisioner:
             request_key=None if order.tried else order.request_key,
             request_hash=order.request_hash,
         )
-        return await self._inventory.admit(
-            intent, lambda exposure: policy.evaluate(case, limits, exposure), now
-        )
+
+        def decide(exposure: Exposure) -> None:
+            if order.tried:  # the attempt before holds the name until its CRN has erased it
+                exposure = replace(exposure, names=exposure.names - {plan.request.name})
+            policy.evaluate(case, limits, exposure)
+
+        return await self._inventory.admit(intent, decide, now)
 
     async def _check_estimate(self, create: SignedMessage, plan: Plan) -> None:
         try:
@@ -219,6 +220,15 @@ class Provisioner:
                 "Nothing was created. Ask again; if it stays so, tell the owner: the network's prices changed.",
                 code="estimate_off",
             )
+
+
+def _failure(name: str, tried: list[str]) -> Unavailable:
+    return Unavailable(
+        f"{name} could not be created. Tried: {'; '.join(tried)}.",
+        "Nothing of it stays: what was begun is being torn down (aleph_list_my_vms shows it). Try again, or name another CRN.",
+        code="create_failed",
+        data={"tried": tried},
+    )
 
 
 def _no_key(why: str) -> Unavailable:

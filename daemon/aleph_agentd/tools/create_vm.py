@@ -8,7 +8,7 @@ from ..domain import money, policy
 from ..domain.clock import iso, span
 from ..domain.compute_units import TIERS, check_tier
 from ..domain.errors import Denied, Unavailable
-from ..domain.model import Vm, VmState
+from ..domain.model import LEASED, Vm, VmState
 from ..domain.names import check_name, check_ssh_pubkey
 from ..services.provisioner import PATIENCE_S
 from ..services.quotes import CreateRequest, Plan
@@ -172,7 +172,6 @@ async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
     """The VM as it is now."""
     now = call.services.clock.now()
     seconds = (vm.expires_at - vm.created_at).total_seconds()
-    ready = vm.state is VmState.RUNNING
     return Created(
         **await footer(call, vm),
         item_hash=vm.item_hash,
@@ -187,9 +186,16 @@ async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
         placement=why,
         **_prices(vm.hourly_units, money.cost_units(vm.rate, seconds)),
         ttl_expires_at=iso(vm.expires_at),
-        next=f"Call aleph_wait_vm until SSH answers{'' if ready else '; it is still being set up'}. It is destroyed in {span((vm.expires_at - now).total_seconds())}; destroy it earlier with aleph_destroy_vm.",
+        next=_next(vm, (vm.expires_at - now).total_seconds()),
         warnings=tried,
     )
+
+
+def _next(vm: Vm, seconds: float) -> str:
+    if vm.state not in LEASED:
+        return f"This VM has ended ({vm.cause}). For another, call aleph_create_vm as a new request."
+    soon = "" if vm.state is VmState.RUNNING else "; it is still being set up"
+    return f"Call aleph_wait_vm until SSH answers{soon}. It is destroyed in {span(seconds)}; destroy it earlier with aleph_destroy_vm."
 
 
 def _prices(hourly: int, total: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 
 from ..domain.errors import Denied, NotFound
-from ..domain.model import Vm
+from ..domain.model import LEASED, Vm
 from .base import Call
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -14,6 +14,8 @@ async def resolve(call: Call, reference: str) -> Vm:
     rows = await call.services.inventory.find(reference)
     if not _HASH.fullmatch(reference) and not call.caller.peer.human:
         rows = [vm for vm in rows if vm.session == call.caller.session]
+    if len(rows) > 1:  # an attempt that failed may still be erased under the name of the one that lives
+        rows = [vm for vm in rows if vm.state in LEASED] or rows
     if len(rows) == 1:
         return rows[0]
     if rows:
