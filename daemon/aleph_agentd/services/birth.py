@@ -7,6 +7,7 @@ is over, is never broadcast and never notified (rules.md 5).
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from ..domain.clock import Clock
@@ -76,8 +77,10 @@ class Birth:
         async for _ in _beats(ASK_AGAIN_S):
             if vm.create_id in self._asked:
                 return
-            if vm.broadcast_at is not None and await self._status(vm) is not MessageStatus.UNKNOWN:
-                return
+            # Trouble says nothing, and an answer that says nothing is no reason to broadcast.
+            with suppress(NetworkTrouble):
+                if vm.broadcast_at and await self._messages.status(vm.item_hash) is not MessageStatus.UNKNOWN:
+                    return
         raise Stillborn("the daemon was restarted before it was broadcast, and nobody asked again")
 
     # ------------------------------------------------------------------ steps
