@@ -27,10 +27,10 @@ class Reaper:
         self._arming = False
 
     async def recover(self) -> None:
-        """After a start: what was being torn down is torn down on at once, whatever its backoff said."""
+        """After a start: what is due, then what was being torn down, at once, whatever its backoff said."""
+        await self.run()
         for vm in await self._inventory.page(states=[VmState.DESTROYING], limit=_BATCH):
             self._teardown.start(vm)
-        await self.run()
 
     async def run(self) -> None:
         """One pass, then the alarm for the next deadline."""
