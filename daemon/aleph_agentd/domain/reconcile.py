@@ -21,7 +21,7 @@ class Findings:
     stale: tuple[Vm, ...] = ()
     """Rows past the grace that the network does not list."""
     trouble: str = ""
-    """Why nothing can be said; then all the rest is empty."""
+    """Why nothing new can be said; then all the rest is what an earlier sweep saw, if there was one."""
     listed: int = 0
 
     @property

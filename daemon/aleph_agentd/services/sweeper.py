@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ..domain.clock import Clock
@@ -51,32 +52,34 @@ class Sweeper:
         await self._jobs.start("sweep", self._sweep)
 
     async def _sweep(self) -> None:
-        before = self.findings
-        self.findings = await self._look()
-        known = {item.item_hash for item in before.orphans}
+        before, self.findings = self.findings, await self._look()
+        known = {orphan.item_hash for orphan in before.orphans} | {vm.item_hash for vm in before.undead}
         now = self._clock.now()
         for orphan in self.findings.orphans:
             if orphan.item_hash not in known:
                 await self._inventory.record("orphan", orphan.item_hash, "under our key, without a row", now)
         for vm in self.findings.undead:
-            await self._inventory.record(
-                "undead", vm.item_hash, f"{vm.name} was {vm.state}, and is on the network", now
-            )
+            if vm.item_hash not in known:
+                await self._inventory.record(
+                    "undead", vm.item_hash, f"{vm.name} was {vm.state}, and is on the network", now
+                )
         if self.findings.trouble:
             log.warning("sweep: %s", self.findings.trouble)
 
     async def _look(self) -> Findings:
         now = self._clock.now()
         if self._signer.trouble:
-            return Findings(now, trouble=f"no key: {self._signer.trouble}")
+            return replace(self.findings, at=now, trouble=f"no key: {self._signer.trouble}")
         sender = self._signer.address
         try:
             # The network first: a VM created in between is then known to the inventory.
             listing = await self._messages.instances(sender)
         except NetworkTrouble as trouble:
-            return Findings(now, trouble=f"the network could not be listed: {trouble}")
+            # What was seen last stays: it is still the best guess, and it counts against the limits.
+            return replace(self.findings, at=now, trouble=f"the network could not be listed: {trouble}")
         rows = await self._inventory.known([item.item_hash for item in listing])
         live = await self._inventory.page(states=sorted(LIVE), limit=_LIVE_ROWS)
-        return compare(
+        seen = compare(
             listing, rows, live, installation=self._installation, sender=sender, now=now, grace=self._grace
         )
+        return replace(self.findings, at=now, trouble=seen.trouble) if seen.trouble else seen
