@@ -67,6 +67,11 @@ class Hold:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def arrival(self) -> None:
+        """Until the call is here."""
+        async with asyncio.timeout(10):
+            await self.reached.wait()
+
 
 @dataclass
 class Posted:
@@ -222,10 +227,8 @@ class FakeNetwork:
         if message.item_hash not in self.messages:
             said = json.loads(message.body)
             posted = Posted(said["type"], said["sender"], said["payer"], said["content"], self._clock.now())
-            self.messages[message.item_hash] = posted
-            self.statuses[message.item_hash] = (
-                self._admit(posted) if posted.kind == "INSTANCE" else self._forget(posted)
-            )
+            status = self._admit(posted) if posted.kind == "INSTANCE" else self._forget(posted)
+            self.messages[message.item_hash], self.statuses[message.item_hash] = posted, status
         leave()
 
     def _admit(self, posted: Posted) -> MessageStatus:

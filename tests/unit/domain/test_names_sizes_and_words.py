@@ -75,9 +75,8 @@ def test_a_tier_is_let_through(units: int) -> None:
 @pytest.mark.parametrize(("units", "use"), [(3, 4), (5, 6), (7, 8), (9, 12), (13, 12), (0, 1), (-1, 1)])
 def test_another_size_is_refused_with_the_next_one(units: int, use: int) -> None:
     """There is no tier 3."""
-    with pytest.raises(errors.BadInput, match="1, 2, 4, 6, 8, 12") as refused:
+    with pytest.raises(ValueError, match=f"1, 2, 4, 6, 8, 12; use {use}"):
         check_tier(units)
-    assert refused.value.hint == f"Use {use}."
 
 
 @pytest.mark.parametrize(
