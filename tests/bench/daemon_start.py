@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -58,12 +58,9 @@ class Start:
 
     def _quote(self) -> None:
         start = perf_counter()
-        line = Line(self._daemon.agent_socket, _QUOTE)
-        try:
+        with closing(Line(self._daemon.agent_socket, _QUOTE)) as line:
             answer = line.ask()
             self.to_quote.append(perf_counter() - start)
-        finally:
-            line.close()
         checked(answer)
 
     @contextmanager

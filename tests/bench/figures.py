@@ -29,7 +29,7 @@ class Figure:
         """The cells of its line."""
         limit = "" if self.limit is None else f"≤ {self.limit:g}"
         verdict = "" if self.limit is None else "ok" if self.ok else "MISSED"
-        return self.name, f"{self.value:.2f} {self.unit}", limit, verdict, self.detail
+        return self.name, f"{self.value:.2f} {self.unit}", limit, verdict, f"n={self.rounds}", self.detail
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

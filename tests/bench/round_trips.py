@@ -1,10 +1,12 @@
 """Questions over RPC against an echo of answers of the same size, with one client for both."""
 
+import os
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -18,7 +20,7 @@ from bench.processes import ANSWER_S, PYTHON
 MAX_PING, MAX_BALANCE = 3.0, 40.0
 BATCH = 200
 """Round trips per round; a round counts as its median, so that a turn of a cache is not seen."""
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024
 _ECHO = Path(__file__).with_name("echo_server.py")
 
 
@@ -44,6 +46,11 @@ class Line:
             self.ask()
             times.append(perf_counter() - start)
         return median(times)
+
+    def server_pid(self) -> int:
+        """Who listens at the other end."""
+        credentials = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
 
     def close(self) -> None:
         """Hang up."""
@@ -94,12 +101,33 @@ def measure(agent_socket: Path, folder: Path, rounds: int) -> list[Figure]:
 def _against_echo(
     agent_socket: Path, echo: Path, name: str, frame: bytes, limit: float, rounds: int
 ) -> Figure:
-    with ExitStack() as stack:
-        daemon = Line(agent_socket, frame)
-        stack.callback(daemon.close)
-        size = checked(daemon.ask())
-        floor = Line(echo, b"x" * (size - 1) + b"\n")
-        stack.callback(floor.close)
-        pairs = interleaved(rounds, daemon.batch, floor.batch)
+    size = _warmed_up(agent_socket, frame)
+    line = b"x" * (size - 1) + b"\n"
+    _warmed_up(echo, line)
+    with closing(Line(agent_socket, frame)) as daemon, closing(Line(echo, line)) as floor:
+        with on_one_cpu(daemon.server_pid(), floor.server_pid()):
+            pairs = interleaved(rounds, daemon.batch, floor.batch)
         checked(daemon.ask())
     return ratio(name, f"echo of {size} bytes", pairs, limit)
+
+
+def _warmed_up(path: Path, frame: bytes) -> int:
+    """The size of the answer. The first connection of a young process is twice as slow, the floor's too."""
+    with closing(Line(path, frame)) as line:
+        line.batch()
+        answer = line.ask()
+    return len(answer) if frame == answer else checked(answer)
+
+
+@contextmanager
+def on_one_cpu(*servers: int) -> Iterator[None]:
+    """Client and servers take turns on one CPU: what is measured is work, not where the kernel puts whom."""
+    free = os.sched_getaffinity(0)
+    everybody = (0, *servers)
+    try:
+        for pid in everybody:
+            os.sched_setaffinity(pid, {max(free)})
+        yield
+    finally:
+        for pid in everybody:
+            os.sched_setaffinity(pid, free)

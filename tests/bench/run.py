@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 if __name__ == "__main__":  # pytest's configuration does this for tests
@@ -30,9 +30,8 @@ Part = Callable[[DevnetProcess, int], list[Figure]]
 def warm_daemon(net: DevnetProcess) -> Iterator[DaemonProcess]:
     """A daemon that has loaded what it loads late, and has seen the network."""
     with DaemonProcess(net) as daemon:
-        line = round_trips.Line(daemon.agent_socket, round_trips.QUESTIONS["balance"][1])
-        round_trips.checked(line.ask())
-        line.close()
+        with closing(round_trips.Line(daemon.agent_socket, round_trips.QUESTIONS["balance"][1])) as line:
+            round_trips.checked(line.ask())
         yield daemon
 
 
@@ -89,7 +88,7 @@ def main(given: Sequence[str] | None = None) -> int:
         print(json.dumps({"ok": ok, "figures": [figure.as_json() for figure in figures]}, indent=2))
     else:
         print(table(figures))
-        print(f"medians of {rounds} rounds, each measured in turn with its floor")
+        print("medians of n rounds; what is measured and its floor take turns")
     return 0 if ok or asked.quick or asked.no_limits else 1
 
 
