@@ -2,50 +2,21 @@
 
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from support.daemon import DaemonProcess
 
+from . import npm
 from .mock_messages_api import MockMessagesApi
 
 PACKAGE = "@anthropic-ai/claude-code@2.1.330"
-NODE_DIR = Path(__file__).parents[2] / ".node"
-INSTALL_S = 300
+PROGRAM = npm.MODULES / ".bin" / "claude"
 RUN_S = 100
 SERVER = "aleph-agent"
 QUIET = ("DISABLE_AUTOUPDATER", "DISABLE_TELEMETRY", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC")
-
-
-@lru_cache
-def claude() -> Path:
-    """The program, installed if it is not yet; skips the test where that cannot be done."""
-    program = NODE_DIR / "node_modules" / ".bin" / "claude"
-    name, _, version = PACKAGE.rpartition("@")
-    manifest = NODE_DIR / "node_modules" / name / "package.json"
-    if not manifest.exists() or json.loads(manifest.read_text())["version"] != version:
-        npm_install(PACKAGE)
-    return program
-
-
-def npm_install(*packages: str) -> None:
-    """`npm i` into the cache directory that git ignores."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    NODE_DIR.mkdir(exist_ok=True)
-    command = ["npm", "i", "--prefix", str(NODE_DIR), "--no-audit", "--no-fund", *packages]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm did not install {packages} within {INSTALL_S} s")
-    if done.returncode:
-        pytest.skip(f"npm cannot install {packages}: {done.stderr[-300:]}")
 
 
 @dataclass
@@ -56,13 +27,14 @@ class ClaudeCode:
     folder: Path
 
     def __post_init__(self) -> None:
+        npm.install(PACKAGE)
         self.project = self.folder / "project"
         self.project.mkdir(parents=True)
 
     def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
         """`claude <arguments>` in the project."""
         return subprocess.run(
-            [claude(), *arguments],
+            [PROGRAM, *arguments],
             env={**self._env(), **env},
             cwd=self.project,
             capture_output=True,
