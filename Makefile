@@ -22,7 +22,7 @@ demo: $(STAMP) ## rent a VM on a local network, log in, watch its lease end
 	@$(LIMIT) $(BIN)/aleph-agentd demo $(ARGS)
 
 test: $(STAMP) ## every test that needs nothing but this machine
-	$(LIMIT) $(PYTEST) tests --ignore=tests/clients --ignore=tests/bench --ignore=tests/live $(ARGS)
+	$(LIMIT) $(PYTEST) tests --ignore=tests/clients --ignore=tests/live $(ARGS)
 
 check: $(STAMP) ## lint, format, types
 	$(BIN)/ruff check .
@@ -33,8 +33,8 @@ format: $(STAMP) ## what ruff can put right by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## how fast, as ratios
-	$(LIMIT) $(PYTEST) tests/bench -s $(ARGS)
+bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limits only prints
+	$(LIMIT) $(BIN)/python tests/bench/run.py $(ARGS)
 
 test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 	$(LIMIT) $(PYTEST) tests/clients $(ARGS)
