@@ -263,6 +263,9 @@ class FakeNetwork:
         """404 is UNKNOWN."""
         leave = await self._enter("status", item_hash)
         leave()
+        for waiting, posted in self.of_kind("FORGET").items():
+            if self.statuses[waiting] is MessageStatus.PENDING:
+                self.statuses[waiting] = self._forget(posted)
         return self.statuses.get(item_hash, MessageStatus.UNKNOWN)
 
     async def rejection(self, item_hash: str) -> Rejection | None:
@@ -281,7 +284,7 @@ class FakeNetwork:
                 item_hash,
                 self.messages[item_hash].sender,
                 self.messages[item_hash].payer,
-                self.messages[item_hash].received_at,
+                None,  # a CCN's listing does not tell when a message was received
                 _stamp(self.messages[item_hash].content.get("stamp")),
                 self.messages[item_hash].content.get("crn", ""),
             )
