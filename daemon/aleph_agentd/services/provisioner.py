@@ -75,6 +75,7 @@ class Provisioner:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
             raise _no_key(self._signer.trouble)
+        self._planner.breakers.check()
         order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
         self._orders[order.create_id] = order
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -149,8 +150,11 @@ class Provisioner:
             vm = await self._admit_again(order, avoid) if avoid else await self._admit(order)
             if not admitted.done():
                 admitted.set_result(None)
+            self._planner.breakers.began(vm.crn_hash)
             try:
-                return await self._birth.run(vm)
+                born = await self._birth.run(vm)
+                self._planner.breakers.succeeded(vm.crn_hash)
+                return born
             except Stillborn as why:
                 order.tried.append(f"{vm.crn_name or vm.crn_hash[:12]}: {why}")
                 avoid |= {vm.crn_hash}
@@ -171,6 +175,8 @@ class Provisioner:
 
     async def _bury(self, vm: Vm, why: Stillborn) -> None:
         """Begin to tear down what did not come to life."""
+        if why.another_crn_may_do:
+            self._planner.breakers.failed(vm, str(why))
         self._teardown.start(await self._teardown.order(vm.item_hash, f"its create failed: {why}"))
 
     async def _admit(self, order: Order) -> Vm:

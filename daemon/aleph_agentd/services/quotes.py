@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from ..domain import money, policy
 from ..domain.caller import Caller
@@ -12,6 +13,7 @@ from ..domain.errors import BadInput, Refusal, Unavailable
 from ..domain.model import Crn
 from ..domain.placement import Need, choose
 from ..ports import Market, NetworkTrouble
+from .breakers import Breakers
 from .treasury import Quote, Treasury, moved_too_far
 
 
@@ -68,6 +70,7 @@ class Planner:
     ) -> None:
         self._treasury, self._market, self._dice = treasury, market, dice
         self._others_live = others_live
+        self.breakers = Breakers(treasury.clock)
 
     async def plan(
         self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = ""
@@ -101,7 +104,12 @@ class Planner:
             request.compute_units, request.compute_units * MEMORY_MIB, request.compute_units * DISK_MIB
         )
         allowed = self._treasury.limits_of(caller).allowed_crns
-        choice = choose(listed.crns, need, wanted=request.crn, allowed=allowed, avoid=avoid, dice=self._dice)
+        pick = partial(choose, listed.crns, need, wanted=request.crn, allowed=allowed, dice=self._dice)
+        try:
+            choice = pick(avoid=avoid | self.breakers.avoided())
+        except Unavailable:
+            choice = pick(avoid=avoid)
+        self.breakers.check_crn(choice.crn)
         return choice.crn, choice.why
 
     async def case(self, plan: Plan, *, confirmed: bool) -> policy.Case:
@@ -125,6 +133,7 @@ class Planner:
     async def objections(self, plan: Plan, caller: Caller) -> list[str]:
         """What would refuse this plan now, in words; for quotes, which always answer."""
         try:
+            self.breakers.check()
             case = await self.case(plan, confirmed=True)
             overview = await self._treasury.overview(caller.session)
             names = frozenset(vm.name for vm in overview.live)

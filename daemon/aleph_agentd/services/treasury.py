@@ -56,7 +56,7 @@ class Treasury:
         limits: Limits,
         human_address: str,
     ) -> None:
-        self._inventory, self._market, self._signer, self._clock = inventory, market, signer, clock
+        self._inventory, self._market, self._signer, self.clock = inventory, market, signer, clock
         self._human_address = human_address
         self.limits = limits
         self._quotes: OrderedDict[str, Quote] = OrderedDict()
@@ -117,7 +117,7 @@ class Treasury:
         kept = self._overviews.get(session)
         if kept and kept[0] == version and time.monotonic() - kept[1] < _OVERVIEW_AGE_S:
             return kept[2]
-        exposure = await self._inventory.exposure(session, self._clock.now())
+        exposure = await self._inventory.exposure(session, self.clock.now())
         live = await self._inventory.page(states=sorted(LIVE), limit=_LISTED)
         overview = Overview(exposure, live)
         self._overviews[session] = (version, time.monotonic(), overview)
