@@ -153,7 +153,8 @@ async def test_due_leases_go_before_old_teardowns_after_a_start(world: World) ->
     world.services.teardown.start = watch  # type: ignore[method-assign]
     await world.services.reaper.recover()
     await world.quiet()
-    assert started[:2] == ["due", "stuck"]
+    assert started[0] == "due"
+    assert "stuck" in started
     assert due.item_hash not in world.network.billed()
 
 
