@@ -9,7 +9,7 @@ from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
 from .timers import Timers
-from .troubles import KeyMissing, NetworkTrouble, StoreTrouble
+from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
 
 __all__ = [
     "Signer",
@@ -32,5 +32,6 @@ __all__ = [
     "Timers",
     "NetworkTrouble",
     "StoreTrouble",
+    "StoreFull",
     "KeyMissing",
 ]

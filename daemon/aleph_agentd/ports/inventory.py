@@ -41,6 +41,8 @@ class Inventory(Protocol):
     """Grows with every committed write."""
     on_change: Callable[[], None] | None
     """Called in the event loop after every committed write."""
+    trouble: str
+    """Why the last write failed, in one line; empty when it did not."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
         """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing."""
@@ -139,6 +141,10 @@ class Inventory(Protocol):
 
     async def next_forget(self, item_hash: str) -> SignedMessage | None:
         """The pre-signed FORGET to post next; the same one until it is marked as burnt."""
+        ...
+
+    async def forgets(self, item_hash: str) -> tuple[SignedMessage, ...]:
+        """Every pre-signed FORGET that is not burnt, in the order in which they are to be posted."""
         ...
 
     async def burn_forget(self, item_hash: str, forget_hash: str, now: datetime) -> None:

@@ -14,5 +14,9 @@ class StoreTrouble(Exception):
     """The inventory could not be read or written; the message says why, in one line."""
 
 
+class StoreFull(StoreTrouble):
+    """There is no room left for the inventory; the transaction was rolled back."""
+
+
 class KeyMissing(Exception):
     """There is no usable key; the message says why, in one line."""

@@ -23,8 +23,10 @@ from ..ports import (
     NetworkTrouble,
     Signer,
     StaleRow,
+    StoreTrouble,
 )
 from .jobs import Jobs
+from .unwritten import Unwritten
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Teardown:
     ) -> None:
         self._inventory, self._messages, self._hosts, self._signer = inventory, messages, hosts, signer
         self._clock, self._jobs = clock, jobs
+        self._unwritten = Unwritten(inventory, messages, hosts, clock)
         self._all = asyncio.Semaphore(AT_ONCE)
         self._per_host: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(AT_ONCE_PER_HOST)
@@ -75,6 +78,8 @@ class Teardown:
             )
         except StaleRow as stale:
             return stale.vm
+        except StoreTrouble as trouble:
+            return await self._unwritten.order(item_hash, cause, lease_version, trouble)
         log.info("tearing down %s (%s): %s", vm.name, item_hash[:12], cause)
         return vm
 
@@ -86,11 +91,11 @@ class Teardown:
         """Run passes until billing has ended, at most this long. False: not confirmed yet; it goes on later."""
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            vm = await self._inventory.get(item_hash)
+            vm = await self.row(item_hash)
             if vm is None or not vm.billing:
                 return True
             await asyncio.wait({self.start(vm)}, timeout=left)
-            vm = await self._inventory.get(item_hash)
+            vm = await self.row(item_hash)
             if vm is None or not vm.billing:
                 return True
             await asyncio.sleep(min(0.5, left))
@@ -100,8 +105,31 @@ class Teardown:
         async with self._all, self._per_host[host]:
             return await self.run(item_hash)
 
+    async def row(self, item_hash: str) -> Vm | None:
+        """The row, with what could not be written yet."""
+        vm = await self._inventory.get(item_hash)
+        return vm and self._unwritten.seen(vm)
+
+    async def catch_up(self) -> None:
+        """Go on with what could not be written."""
+        for item_hash in self._unwritten.hashes:
+            if vm := await self._inventory.get(item_hash):
+                self.start(vm)
+
     async def run(self, item_hash: str) -> Vm | None:
-        """One pass over one VM: as far as it goes now, and the next attempt noted."""
+        """One pass over one VM: as far as it goes now, and the next attempt noted.
+
+        A store that cannot be written does not hold up the end of a VM.
+        """
+        try:
+            await self._unwritten.write_down(item_hash)
+            vm = await self._pass(item_hash)
+        except StoreTrouble as trouble:
+            return await self._unwritten.end(item_hash, trouble)
+        self._unwritten.written(item_hash)
+        return vm
+
+    async def _pass(self, item_hash: str) -> Vm | None:
         vm = await self._inventory.get(item_hash)
         if vm is None or (vm.state is not VmState.DESTROYING and vm.state is not VmState.GONE):
             return vm

@@ -45,7 +45,7 @@ async def run(call: Call, arguments: DestroyArguments) -> Destroyed:
         )
         await call.report(1, 3, f"{vm.name}: telling the network to forget it")
         await asyncio.wait({call.services.teardown.start(vm)}, timeout=_WAIT_S)
-        vm = await call.services.inventory.get(vm.item_hash) or vm
+        vm = await call.services.teardown.row(vm.item_hash) or vm
     return Destroyed(**await footer(call, vm), **_summary(call, vm))
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ..domain.caller import Caller, Progress
 from ..domain.errors import BadInput, Conflict, NotFound, Unavailable
-from ..ports import StoreTrouble
+from ..ports import StoreFull, StoreTrouble
 from ..services.core import Services
 from . import check_balance, create_vm, destroy_vm, extend_vm, list_crns, list_my_vms, wait_vm
 from .base import Arguments, Call, Tool
@@ -73,6 +73,12 @@ class Toolbox:
             async with self._turn(None if tool.read_only else request_key):
                 await self._refuse_reuse(call, tool)
                 answer = await tool.run(call, parsed)
+        except StoreFull as full:
+            raise Unavailable(
+                f"The inventory cannot be written: {full}.",
+                "Ask the owner to make room on that disk, then call again. VMs still end on time meanwhile, and can be destroyed.",
+                code="store_full",
+            ) from full
         except StoreTrouble as trouble:
             raise Unavailable(
                 f"The inventory cannot be used: {trouble}.",

@@ -122,6 +122,10 @@ def alerts(services: Services) -> list[str]:
         found.append(
             f"No usable key: {services.signer.trouble}. VMs end by their stored FORGETs; nothing can be created."
         )
+    if services.inventory.trouble:
+        found.append(
+            f"The inventory cannot be written: {services.inventory.trouble}. Nothing can be created or extended; VMs still end."
+        )
     if findings.orphans:
         found.append(
             f"{len(findings.orphans)} VMs under our key are not in the inventory; the owner decides: aleph-agentctl orphans"

@@ -1,8 +1,8 @@
 """The inventory in a database; the only importer of SQLAlchemy."""
 
-from ...ports import StoreTrouble
+from ...ports import StoreFull, StoreTrouble
 from .engine import sqlite_url
-from .errors import StoreBroken, StoreFull, StoreNewer
+from .errors import StoreBroken, StoreNewer
 from .inventory import SqlInventory
 from .predecessor import Defaults, Imported
 

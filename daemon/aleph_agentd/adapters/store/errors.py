@@ -10,7 +10,7 @@ import sqlite3
 
 from sqlalchemy.exc import DBAPIError
 
-from ...ports import StoreTrouble
+from ...ports import StoreFull, StoreTrouble
 
 _BROKEN = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY"})
 
@@ -26,10 +26,6 @@ class StoreBroken(StoreTrouble):
 
 class StoreNewer(StoreTrouble):
     """The database has a newer schema than this program knows."""
-
-
-class StoreFull(StoreTrouble):
-    """There is no room left for the database; the transaction was rolled back."""
 
 
 def translated(error: DBAPIError | sqlite3.Error, path: str) -> StoreTrouble:

@@ -117,6 +117,10 @@ class SqlInventory(Transactions):
         """The pre-signed FORGET to post next."""
         return await self._read(lambda c: messages.next_forget(c, item_hash))
 
+    async def forgets(self, item_hash: str) -> tuple[SignedMessage, ...]:
+        """The kill switches that are left, in order."""
+        return await self._read(lambda c: messages.unburnt(c, item_hash))
+
     async def burn_forget(self, item_hash: str, forget_hash: str, now: datetime) -> None:
         """Never post this FORGET again."""
         await self._transact(lambda c: messages.burn_forget(c, item_hash, forget_hash, now))

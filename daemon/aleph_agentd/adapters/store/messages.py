@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from ...domain.model import SignedMessage
 from . import vms
@@ -35,11 +36,18 @@ def add_forgets(connection: Connection, item_hash: str, messages: Sequence[Signe
 
 def next_forget(connection: Connection, item_hash: str) -> SignedMessage | None:
     """The first kill switch that is not burnt."""
-    query = select(forgets.c.forget_hash, forgets.c.body).where(
-        forgets.c.item_hash == item_hash, forgets.c.burnt_at.is_(None)
-    )
-    row = connection.execute(query.order_by(forgets.c.n).limit(1)).first()
-    return SignedMessage(*row) if row else None
+    row = connection.execute(_unburnt(item_hash).limit(1)).first()
+    return SignedMessage(row[0], row[1]) if row else None
+
+
+def unburnt(connection: Connection, item_hash: str) -> tuple[SignedMessage, ...]:
+    """Every kill switch that is not burnt, in order."""
+    return tuple(SignedMessage(row[0], row[1]) for row in connection.execute(_unburnt(item_hash)))
+
+
+def _unburnt(item_hash: str) -> Select[Any]:
+    left = (forgets.c.item_hash == item_hash) & forgets.c.burnt_at.is_(None)
+    return select(forgets.c.forget_hash, forgets.c.body).where(left).order_by(forgets.c.n)
 
 
 def burn_forget(connection: Connection, item_hash: str, forget_hash: str, now: datetime) -> None:

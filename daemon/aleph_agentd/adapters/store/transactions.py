@@ -27,6 +27,8 @@ class Transactions:
         """Grows with each committed write: what was read at one version holds while it lasts."""
         self.on_change: Callable[[], None] | None = None
         """Called in the event loop after each committed write."""
+        self.trouble = ""
+        """Why the last write failed; empty when it did not."""
 
     @classmethod
     async def open(cls, url: URL | str) -> Self:
@@ -60,7 +62,10 @@ class Transactions:
             with (self._writer if writes else self._engine).begin() as connection:
                 result = work(connection)
         except (DBAPIError, sqlite3.Error) as error:
-            raise translated(error, where(self._engine)) from error
+            trouble = translated(error, where(self._engine))
+            self.trouble = str(trouble) if writes else self.trouble
+            raise trouble from error
+        self.trouble = "" if writes else self.trouble
         if writes and not loop.is_closed():
             # From here, not after the await: the caller may have been cancelled meanwhile.
             loop.call_soon_threadsafe(self._changed)
