@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event, text
 from aleph_agentd.adapters.store import SqlInventory, StoreBroken, StoreFull, StoreNewer, sqlite_url
 from aleph_agentd.adapters.store import leases as store_leases
 from aleph_agentd.adapters.store.engine import open_engine
-from aleph_agentd.adapters.store.migrations import migrate
+from aleph_agentd.adapters.store.migrations import SCHEMA_VERSION, migrate
 from aleph_agentd.domain.errors import Denied
 from aleph_agentd.domain.model import LIVE, Exposure
 from aleph_agentd.ports import StoreTrouble
@@ -245,6 +245,7 @@ async def test_an_older_database_is_copied_and_then_migrated_step_by_step(path: 
     await opened.admit(an_intent(a_vm()), allow, NOW)
     await opened.close()
     engine = open_engine(sqlite_url(path))
+    now = SCHEMA_VERSION
 
     def fails(connection: Connection) -> None:
         connection.execute(text("ALTER TABLE vms ADD COLUMN lost TEXT"))
@@ -254,15 +255,15 @@ async def test_an_older_database_is_copied_and_then_migrated_step_by_step(path: 
         connection.execute(text("ALTER TABLE vms ADD COLUMN colour TEXT"))
 
     with pytest.raises(RuntimeError):
-        migrate(engine, {2: works, 3: fails}, 3)
-    assert query(path, "SELECT value FROM meta WHERE key = 'schema_version'") == [("2",)]
-    migrate(engine, {2: fails, 3: works} | {3: lambda _: None}, 3)
+        migrate(engine, {now + 1: works, now + 2: fails}, now + 2)
+    assert query(path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(str(now + 1),)]
+    migrate(engine, {now + 1: fails, now + 2: lambda _: None}, now + 2)
     engine.dispose()
-    assert query(path, "SELECT value FROM meta WHERE key = 'schema_version'") == [("3",)]
+    assert query(path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(str(now + 2),)]
     columns = [row[1] for row in query(path, "PRAGMA table_info(vms)")]
     assert "colour" in columns
     assert "lost" not in columns
-    copy = path.with_name("inventory.db.schema-1.backup-with-kill-switches")
+    copy = path.with_name(f"inventory.db.schema-{now}.backup-with-kill-switches")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert query(copy, "SELECT item_hash FROM vms") == [(a_hash(1),)]
 
@@ -297,3 +298,18 @@ async def test_no_question_of_every_call_reads_a_whole_table(inventory: SqlInven
     assert {step for step in steps if step.startswith("SCAN")} <= allowed | {
         step for step in steps if "INDEX" in step
     }
+
+
+async def test_a_database_of_the_first_schema_gets_its_extensions_and_keeps_its_rows(path: Path) -> None:
+    """The same tables as a new one."""
+    opened = await reopened(path)
+    await opened.admit(an_intent(a_vm()), allow, NOW)
+    await opened.close()
+    fresh = query(path, "SELECT name, type FROM pragma_table_info('extensions') ORDER BY name")
+    query(path, "DROP TABLE extensions")
+    query(path, "UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    opened = await reopened(path)
+    assert await opened.unpublished(10) == []
+    assert (await opened.get(a_hash(1))) is not None
+    await opened.close()
+    assert query(path, "SELECT name, type FROM pragma_table_info('extensions') ORDER BY name") == fresh

@@ -197,6 +197,20 @@ class NetworkInstance:
     stamp: Stamp | None
     crn_hash: str = ""
     name: str = ""
+    signed_at: datetime | None = None
+    """The time in its content: its signer's word, so only to be believed of what we signed ourselves."""
+    vcpus: int = 0
+    memory_mib: int = 0
+    disk_mib: int = 0
+    rootfs: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedEnd:
+    """The newest end of a lease that was published: the `n`-th extension of it."""
+
+    n: int
+    expires_at: datetime
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from ..domain.model import Crn, NetworkInstance, SignedMessage, Stamp
+from ..domain.model import Crn, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 
 
 class MessageStatus(StrEnum):
@@ -75,6 +75,10 @@ class Signer(Protocol):
         """`count` FORGETs of exactly that one hash, with distinct reasons."""
         ...
 
+    async def sign_extension(self, item_hash: str, end: PublishedEnd, at: datetime) -> SignedMessage:
+        """One immutable entry of our own AGGREGATE; its content is dated `at`, later at each call."""
+        ...
+
 
 class Messages(Protocol):
     """The CCN: messages."""
@@ -93,6 +97,10 @@ class Messages(Protocol):
 
     async def instances(self, sender: str) -> list[NetworkInstance]:
         """Every processed or removing INSTANCE of this sender, over all pages. A partial listing raises."""
+        ...
+
+    async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
+        """By hash, the newest extension that this address has published; empty when it never published one."""
         ...
 
     async def network_time(self) -> datetime:

@@ -5,17 +5,31 @@ one. So we go on until a page is short, and then we must hold as many as any pag
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ...domain.model import NetworkInstance
 from ...ports import NetworkTrouble
 from .ccn import Ccn
-from .checked import clean, instant, listing, making_sense, mapping, sha256, text, whole
+from .checked import (
+    clean,
+    instant,
+    is_item_hash,
+    listing,
+    making_sense,
+    mapping,
+    number,
+    sha256,
+    text,
+    whole,
+)
 from .stamps import read_stamp
 
 PAGE = 100
 MAX_MESSAGES = 100_000
 _PATH = "/api/v0/messages.json"
+_LATEST = 2**36
+_MOST = 2**31 - 1
 
 
 async def list_instances(ccn: Ccn, host: str, sender: str) -> list[NetworkInstance]:
@@ -73,7 +87,36 @@ def _instance(item_hash: str, message: dict[str, Any]) -> NetworkInstance:
         stamp=read_stamp(metadata),
         crn_hash=_crn_hash(content.get("requirements")),
         name=clean(name) if isinstance(name, str) else "",
+        signed_at=_signed_at(content.get("time")),
+        **_size(content),
     )
+
+
+def _signed_at(value: Any) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(float(number(value, at_most=_LATEST)), UTC)
+    except ValueError:
+        return None
+
+
+def _size(content: dict[str, Any]) -> dict[str, Any]:
+    """What a row needs to know of its size; what is missing or unsound counts as nothing."""
+    resources, rootfs = content.get("resources"), content.get("rootfs")
+    parent = rootfs.get("parent") if isinstance(rootfs, dict) else None
+    ref = parent.get("ref") if isinstance(parent, dict) else None
+    return {
+        "vcpus": _count(resources, "vcpus"),
+        "memory_mib": _count(resources, "memory"),
+        "disk_mib": _count(rootfs, "size_mib"),
+        "rootfs": ref if isinstance(ref, str) and is_item_hash(ref) else "",
+    }
+
+
+def _count(part: Any, key: str) -> int:
+    try:
+        return whole(part.get(key), at_most=_MOST) if isinstance(part, dict) else 0
+    except ValueError:
+        return 0
 
 
 def _crn_hash(requirements: Any) -> str:

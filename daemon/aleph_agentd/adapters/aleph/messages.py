@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from ...domain.model import NetworkInstance, SignedMessage
+from ...domain.model import NetworkInstance, PublishedEnd, SignedMessage
 from ...ports import MessageStatus, Rejection
 from .ccn import Ccn
 from .checked import clean, making_sense, mapping, number, text, whole
+from .extensions import published_ends
 from .listing import list_instances
 
 _REASONS = {
@@ -71,6 +72,10 @@ class AlephMessages:
             return await list_instances(self._ccn, host, sender)
 
         return await self._ccn.ask(question)
+
+    async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
+        """The extensions in our AGGREGATE."""
+        return await published_ends(self._ccn, owner)
 
     async def network_time(self) -> datetime:
         """The `Date` of an answer to a small question."""

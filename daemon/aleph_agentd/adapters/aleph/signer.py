@@ -1,15 +1,17 @@
-"""What the key signs: our own INSTANCEs, and FORGETs of exactly one VM. Nothing is sent from here."""
+"""What the key signs: our own INSTANCEs, FORGETs of exactly one VM, extensions of a lease. Nothing is sent from here."""
 
 import asyncio
 import json
 import re
 import secrets
 import time
+from datetime import datetime
 from typing import Any
 
-from ...domain.model import SignedMessage
+from ...domain.model import PublishedEnd, SignedMessage
 from ...ports import InstanceSpec
 from .account import KeyAccount
+from .extensions import extension_content
 from .keys import KeyFile
 from .sdk import Sdk
 from .settings import CHANNEL
@@ -60,6 +62,14 @@ class AlephSigner:
 
         contents = [_forget_content(item_hash, payer) for _ in range(count)]
         return tuple([await _signed(account, MessageType.forget, content) for content in contents])
+
+    async def sign_extension(self, item_hash: str, end: PublishedEnd, at: datetime) -> SignedMessage:
+        """An AGGREGATE of our own address with the one entry of this extension, dated `at`."""
+        account = await self._account()
+        from aleph_message.models import MessageType
+
+        content = extension_content(item_hash, end, account.get_address(), at)
+        return await _signed(account, MessageType.aggregate, content)
 
     async def _account(self) -> KeyAccount:
         account = await asyncio.to_thread(self._keys.account)

@@ -19,10 +19,10 @@ from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
 from .exposure import exposure
 from .predecessor import Defaults, Imported
-from .transactions import Transactions
+from .rebuilding import RebuildingStore
 
 
-class SqlInventory(Transactions):
+class SqlInventory(RebuildingStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:

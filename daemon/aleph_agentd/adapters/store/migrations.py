@@ -2,17 +2,30 @@
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, Engine, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
 
 from .engine import WRITES, back_up, where
 from .errors import StoreBroken, StoreNewer
 from .schema import meta, metadata
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Step = Callable[[Connection], None]
 
-STEPS: Mapping[int, Step] = {}
+
+def _published_extensions(connection: Connection) -> None:
+    """2: extensions are published, and their signed messages kept."""
+    connection.execute(
+        text(
+            "CREATE TABLE extensions (item_hash TEXT NOT NULL, n INTEGER NOT NULL, message_hash TEXT NOT NULL, "
+            "body TEXT NOT NULL, dated_at BIGINT NOT NULL, confirmed_at BIGINT, PRIMARY KEY (item_hash, n), "
+            "FOREIGN KEY(item_hash) REFERENCES vms (item_hash) ON DELETE CASCADE)"
+        )
+    )
+    connection.execute(text("CREATE INDEX ix_extensions_dated_at ON extensions (dated_at)"))
+
+
+STEPS: Mapping[int, Step] = {2: _published_extensions}
 """Version to the step that leads there from the one before; never edited once released."""
 
 _KEY = "schema_version"
@@ -45,7 +58,7 @@ def _version(connection: Connection, path: str) -> int:
     tables = inspect(connection).get_table_names()
     if not tables:
         return 0
-    text = connection.scalar(select(meta.c.value).where(meta.c.key == _KEY)) if "meta" in tables else None
-    if text is None or not text.isdigit():
+    version = connection.scalar(select(meta.c.value).where(meta.c.key == _KEY)) if "meta" in tables else None
+    if version is None or not version.isdigit():
         raise StoreBroken(path, "it is a database, but not an inventory of aleph-agentd")
-    return int(text)
+    return int(version)

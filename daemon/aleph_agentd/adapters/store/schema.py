@@ -72,6 +72,18 @@ forgets = Table(
     Column("burnt_at", UtcInstant),
 )
 
+# Published in our AGGREGATE: the bytes are kept, so that a crash posts the same ones again.
+extensions = Table(
+    "extensions",
+    metadata,
+    Column("item_hash", Text, ForeignKey("vms.item_hash", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("message_hash", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("dated_at", UtcInstant, nullable=False, index=True),
+    Column("confirmed_at", UtcInstant),
+)
+
 # No foreign key: what was spent stays known when the VM's tombstone is gone.
 ledger = Table(
     "ledger",
