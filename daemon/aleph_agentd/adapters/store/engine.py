@@ -94,8 +94,12 @@ def _sync(path: Path) -> None:
 
 
 def _prepare(connection: Any, _: ConnectionPoolEntry) -> None:
-    for pragma in _PRAGMAS:
-        connection.execute(pragma).close()
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).close()
+    except sqlite3.Error:
+        connection.close()  # the pool never got it
+        raise
 
 
 def _begin(connection: Connection) -> None:
@@ -109,6 +113,8 @@ def _check(engine: Engine, path: Path) -> None:
         with engine.begin() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     except (DBAPIError, sqlite3.Error) as error:
+        engine.dispose()
         raise translated(error, str(path)) from error
     if found != "ok":
+        engine.dispose()
         raise StoreBroken(str(path), " ".join(str(found).split()))

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
@@ -78,9 +79,12 @@ class Transactions:
 
 
 def _open(url: URL | str) -> Engine:
-    engine = open_engine(url)
-    try:
-        migrate(engine)
-    except (DBAPIError, sqlite3.Error) as error:
-        raise translated(error, where(engine)) from error
+    with ExitStack() as undo:
+        engine = open_engine(url)
+        undo.callback(engine.dispose)
+        try:
+            migrate(engine)
+        except (DBAPIError, sqlite3.Error) as error:
+            raise translated(error, where(engine)) from error
+        undo.pop_all()
     return engine
