@@ -10,7 +10,6 @@ NOTIFY, LIST = "/control/allocation/notify", "/v2/about/executions/list"
 BIRTH = [
     Cut("POST", POST, "done"),
     Cut("GET", STATUS, "lost"),
-    Cut("POST", NOTIFY, "lost"),
     Cut("POST", NOTIFY, "done"),
     Cut("GET", LIST, "lost"),
 ]

