@@ -9,6 +9,7 @@ import logging
 import random
 from collections import defaultdict
 from datetime import timedelta
+from typing import Any
 
 from ..domain.clock import Clock
 from ..domain.leases import UNKNOWN_PROOF, backoff
@@ -39,7 +40,9 @@ _CONFIRM_PAUSES_S = (0.05, 0.2, 0.5, 1, 2, 3)
 _GONE_PAUSES_S = (0.05, 0.2, 0.5, 1, 2)
 _SOON = timedelta(seconds=2)
 _WATCH = timedelta(minutes=1)
-_SLOW_END = timedelta(minutes=2)
+_SLOW_END = timedelta(minutes=3)
+_STOPS_BY_ITSELF = timedelta(minutes=10)
+"""A CRN stops a forgotten VM after three looks, a minute apart; this is more than twice that."""
 
 
 class NotYet(Exception):
@@ -184,7 +187,7 @@ class Teardown:
                 unknown_since=None,
             )
         if status is MessageStatus.PENDING:
-            raise NotYet("the network is still processing its message", retry_in=_SOON)
+            raise NotYet("the network is still processing its message", retry_in=self._soon(vm))
         return await self._wait_for_proof(vm, status)
 
     async def _forget(self, vm: Vm) -> MessageStatus:
@@ -233,6 +236,8 @@ class Teardown:
         """Stop it on its CRN: a FORGET alone takes minutes, and leaves the data volumes there."""
         if vm.erased_at is not None:
             return vm
+        if not vm.crn_hash:
+            return await self._unhosted(vm)
         outcome = await self._hosts.erase(vm.crn_url, vm.item_hash)
         if outcome is EraseOutcome.REFUSED:
             raise NotYet(f"CRN {vm.crn_name or vm.crn_url} refused to erase it")
@@ -240,9 +245,19 @@ class Teardown:
             if await self._hosts.execution(vm.crn_url, vm.item_hash) is None:
                 return await self._inventory.note(vm.item_hash, erased_at=self._clock.now())
             await asyncio.sleep(pause)
-        # A guest that is deaf to ACPI takes up to 50 s; whoever takes longer counts as a failure.
+        raise NotYet("its CRN still lists it after the erase", retry_in=self._soon(vm))
+
+    def _soon(self, vm: Vm) -> timedelta | None:
+        """A guest that is deaf to ACPI takes up to 50 s, a busy network less; who takes longer counts as failing."""
         patient = vm.destroy_at is not None and self._clock.now() - vm.destroy_at < _SLOW_END
-        raise NotYet("its CRN still lists it after the erase", retry_in=_SOON if patient else None)
+        return _SOON if patient else None
+
+    async def _unhosted(self, vm: Vm) -> Vm:
+        """An orphan whose message names no CRN: nobody can be asked, and whoever runs it stops by itself."""
+        now = self._clock.now()
+        if vm.forgotten_at is not None and now - vm.forgotten_at >= _STOPS_BY_ITSELF:
+            return await self._inventory.note(vm.item_hash, erased_at=now)
+        raise NotYet("its message names no CRN: whichever runs it stops it within minutes", retry_in=_WATCH)
 
     async def _verify(self, vm: Vm) -> Vm:
         """Look once more after its end: a late notify, or another CCN, may have brought it back."""
@@ -250,11 +265,17 @@ class Teardown:
         status = await self._messages.status(vm.item_hash)
         if status.on_network:
             return await self._revive(vm, "the network lists it again", forgotten_at=None, erased_at=None)
-        if await self._hosts.execution(vm.crn_url, vm.item_hash) is not None:
+        if vm.crn_hash and await self._hosts.execution(vm.crn_url, vm.item_hash) is not None:
             return await self._revive(vm, "its CRN runs it again", erased_at=None)
         return await self._inventory.note(vm.item_hash, verified_at=now, next_attempt_at=None, last_error="")
 
-    async def _revive(self, vm: Vm, cause: str, **facts: None) -> Vm:
+    async def revive(self, vm: Vm, cause: str) -> Vm:
+        """A tombstone that the network lists as alive is torn down from the beginning. Raises StaleRow."""
+        began = vm.broadcast_at or self._clock.now()
+        unset = dict.fromkeys(("forgotten_at", "erased_at", "verified_at", "ended_at", "unknown_since"))
+        return await self._revive(vm, cause, broadcast_at=began, **unset)
+
+    async def _revive(self, vm: Vm, cause: str, **facts: Any) -> Vm:
         now = self._clock.now()
         return await self._inventory.move(
             vm.item_hash,

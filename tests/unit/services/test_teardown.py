@@ -145,12 +145,14 @@ async def test_without_a_key_and_without_stored_forgets_it_is_retried_and_shown(
 
 
 async def test_a_pending_target_is_waited_for_without_a_forget(world: World) -> None:
-    """Posting one now could burn it; being busy is no failure."""
+    """Posting one now could burn it; being busy is no failure, until it lasts too long."""
     world.network.next_instance = MessageStatus.PENDING
     await asyncio.gather(world.create(), return_exceptions=True)
     [vm] = await world.rows()
-    row = await world.passes(vm, 3)
+    row = await world.passes(vm)
     assert (row.state, row.attempts) == (VmState.DESTROYING, 0)
+    world.clock.forward(minutes=4)
+    assert (await world.passes(row, 7)).stuck
     assert world.network.of_kind("FORGET") == {}
     world.network.statuses[vm.item_hash] = MessageStatus.PROCESSED
     assert (await world.passes(vm)).state is VmState.GONE
