@@ -52,7 +52,7 @@ async def test_an_agent_that_leaves_during_a_create_leaves_a_tracked_vm_with_a_l
     """The session ends, the create does not, and neither does the lease's end."""
     net.fault({"latency_s": 1}, method="POST", path=NOTIFY, count=1)
     async with session(daemon, tmp_path) as agent:
-        creating = asyncio.ensure_future(agent.call("aleph_create_vm", name="box", ttl_hours=8 / 3600))
+        creating = asyncio.ensure_future(agent.call("aleph_create_vm", name="box", ttl_hours=6 / 3600))
         await eventually(daemon.live_instances)
         creating.cancel()
         await asyncio.gather(creating, return_exceptions=True)
