@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,11 +16,10 @@ from .adapters.aleph.network import Network, open_network
 from .adapters.aleph.settings import NetworkSettings
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
-from .adapters.installation import installation_id, only_one
+from .adapters.installation import only_one
 from .adapters.store import Defaults, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
-from .domain.names import check_ssh_pubkey
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
@@ -30,24 +28,15 @@ from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .ports import Inventory
-from .services.birth import Birth
-from .services.core import Services
-from .services.extender import Extender
-from .services.jobs import Jobs
-from .services.provisioner import Provisioner
-from .services.quotes import Planner
-from .services.reaper import INTERVAL_S, Reaper
-from .services.sweeper import Sweeper
-from .services.teardown import Teardown
-from .services.treasury import Treasury
+from .joining import join
+from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
+from .services.reaper import INTERVAL_S
 from .tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 60.0
 """A create in flight needs at most its patience; what is left goes on after the next start."""
-_KEY_BYTES = 4096
 
 
 def serve(settings: Settings) -> None:
@@ -152,6 +141,7 @@ class Daemon:
         self._timers.start()
         self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
+        self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         self._timers.every("status", 60, self._tell_systemd)
         await self.services.reaper.recover()
         warm = loop.create_task(self._warm_up(stack), name="warm up")
@@ -177,6 +167,7 @@ class Daemon:
         await self.services.provisioner.recover()
         await self._mcp.get()
         await self.services.sweeper.run()
+        await self.services.publisher.run()
         await self._tell_systemd()
 
     async def _drain(self, server: RpcServer) -> None:
@@ -211,61 +202,3 @@ class Daemon:
         ends = [vm.expires_at for vm in overview.live]
         left = f", next end in {span((min(ends) - self._clock.now()).total_seconds())}" if ends else ""
         systemd.notify(STATUS=f"{len(overview.live)} VMs{left}")
-
-
-def join(
-    settings: Settings, inventory: Inventory, network: Network, timers: SchedulerTimers, clock: SystemClock
-) -> Services:
-    """The services over their adapters."""
-    signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
-    jobs, installation = Jobs(), installation_id(settings.database_path.parent)
-    treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
-    teardown = Teardown(inventory, messages, hosts, signer, clock, jobs)
-    sweeper = Sweeper(
-        inventory, messages, signer, clock, jobs, installation=installation, grace_s=settings.orphan_grace_s
-    )
-    dice = random.Random()  # noqa: S311 - spreads load
-    planner = Planner(treasury, market, dice, lambda: sweeper.findings.others_live)
-    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
-    return Services(
-        inventory=inventory,
-        signer=signer,
-        market=market,
-        hosts=hosts,
-        clock=clock,
-        jobs=jobs,
-        treasury=treasury,
-        planner=planner,
-        provisioner=Provisioner(
-            inventory=inventory,
-            signer=signer,
-            market=market,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, messages, hosts, clock),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            installation=installation,
-        ),
-        extender=Extender(inventory, treasury, clock),
-        teardown=teardown,
-        reaper=Reaper(inventory, teardown, timers, clock),
-        sweeper=sweeper,
-        default_os_image=settings.default_os_image,
-        ssh_pubkey=pubkey,
-        ssh_pubkey_trouble=trouble,
-        network=settings.network if not settings.allow_local else settings.api_hosts[0],
-    )
-
-
-def read_pubkey(path: Path) -> tuple[str, str]:
-    """The owner's public key without its comment, and why there is none, in one line."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_KEY_BYTES).decode()
-        return check_ssh_pubkey(text), "" if text.strip() else f"{path} is empty"
-    except OSError as error:
-        return "", f"{path}: {error.strerror or error}"
-    except ValueError as error:
-        return "", f"{path}: {error}"

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from aleph_agentd.domain.clock import Clock
-from aleph_agentd.domain.model import Crn, NetworkInstance, SignedMessage, Stamp
+from aleph_agentd.domain.model import Crn, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 from aleph_agentd.ports import (
     CrnList,
     EraseOutcome,
@@ -107,6 +107,8 @@ class FakeNetwork:
         self.boots_slowly = False
         self.ssh_up = True
         self.next_instance = MessageStatus.PROCESSED
+        self.aggregates: dict[str, dict[tuple[str, int], datetime]] = defaultdict(dict)
+        self.dates: dict[str, list[datetime]] = defaultdict(list)
         self.calls: list[tuple[str, str]] = []
         self.posted: list[str] = []
         """Every body that reached a CCN, in order."""
@@ -155,9 +157,12 @@ class FakeNetwork:
         """The VMs that some CRN holds."""
         return sorted(vm for pool in self.pools.values() for vm in pool)
 
-    def stranger(self, item_hash: str, *, sender: str = ADDRESS, stamp: Stamp | None = None) -> None:
+    def stranger(
+        self, item_hash: str, *, sender: str = ADDRESS, stamp: Stamp | None = None, **content: Any
+    ) -> None:
         """Put an INSTANCE there that we did not make."""
-        self.messages[item_hash] = Posted("INSTANCE", sender, sender, {"stamp": stamp}, self._clock.now())
+        content = {"stamp": stamp, **content}
+        self.messages[item_hash] = Posted("INSTANCE", sender, sender, content, self._clock.now())
         self.statuses[item_hash] = MessageStatus.PROCESSED
 
     async def _enter(self, method: str, what: str) -> Callable[[], None]:
@@ -210,6 +215,11 @@ class FakeNetwork:
         """Kill switches with distinct reasons."""
         return tuple(self._sign("FORGET", payer, {"target": item_hash}) for _ in range(count))
 
+    async def sign_extension(self, item_hash: str, end: PublishedEnd, at: datetime) -> SignedMessage:
+        """One entry of our AGGREGATE."""
+        content = {"entry": [item_hash, end.n, end.expires_at.isoformat()], "time": at.isoformat()}
+        return self._sign("AGGREGATE", self.address, content)
+
     def _sign(self, kind: str, payer: str, content: dict[str, Any]) -> SignedMessage:
         sender = self.address
         self._signed += 1
@@ -227,7 +237,8 @@ class FakeNetwork:
         if message.item_hash not in self.messages:
             said = json.loads(message.body)
             posted = Posted(said["type"], said["sender"], said["payer"], said["content"], self._clock.now())
-            status = self._admit(posted) if posted.kind == "INSTANCE" else self._forget(posted)
+            takes = {"INSTANCE": self._admit, "FORGET": self._forget, "AGGREGATE": self._publish}
+            status = takes[posted.kind](posted)
             self.messages[message.item_hash], self.statuses[message.item_hash] = posted, status
         leave()
 
@@ -254,6 +265,16 @@ class FakeNetwork:
             posted.rejection = Rejection(501, "the message to forget was not found")
             return MessageStatus.REJECTED
         self.statuses[posted.target] = MessageStatus.FORGOTTEN
+        return MessageStatus.PROCESSED
+
+    def _publish(self, posted: Posted) -> MessageStatus:
+        """An entry of an AGGREGATE; one whose date is not later than the last one is processed and ignored."""
+        item_hash, n, expires_at = posted.content["entry"]
+        at = datetime.fromisoformat(posted.content["time"])
+        if all(at > earlier for earlier in self.dates[posted.sender]):
+            entries = self.aggregates[posted.sender]
+            entries[item_hash, n] = datetime.fromisoformat(expires_at)
+            self.dates[posted.sender].append(at)
         return MessageStatus.PROCESSED
 
     def _rate(self, posted: Posted) -> Decimal:
@@ -287,10 +308,22 @@ class FakeNetwork:
                 None,  # a CCN's listing does not tell when a message was received
                 _stamp(self.messages[item_hash].content.get("stamp")),
                 self.messages[item_hash].content.get("crn", ""),
+                signed_at=self.messages[item_hash].received_at,
+                vcpus=self.messages[item_hash].content.get("vcpus", 1),
+                memory_mib=self.messages[item_hash].content.get("memory", 2048),
+                disk_mib=self.messages[item_hash].content.get("vcpus", 1) * 20_480,
+                rootfs=self.messages[item_hash].content.get("rootfs", ""),
             )
             for item_hash in self.billed()
             if self.messages[item_hash].sender == sender
         ]
+
+    async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
+        """The highest numbers of the AGGREGATE."""
+        leave = await self._enter("published_ends", owner)
+        leave()
+        entries = sorted(self.aggregates[owner].items(), key=lambda entry: entry[0][1])
+        return {item_hash: PublishedEnd(n, expires_at) for (item_hash, n), expires_at in entries}
 
     async def network_time(self) -> datetime:
         """The CCN's clock, whole seconds."""

@@ -12,13 +12,16 @@ from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
+from aleph_agentd.services.adopter import Adopter
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
 from aleph_agentd.services.jobs import Jobs
 from aleph_agentd.services.provisioner import Order, Provisioner
+from aleph_agentd.services.publisher import Publisher
 from aleph_agentd.services.quotes import CreateRequest, Planner
 from aleph_agentd.services.reaper import Reaper
+from aleph_agentd.services.repairs import Repairs
 from aleph_agentd.services.sweeper import Sweeper
 from aleph_agentd.services.teardown import Teardown
 from aleph_agentd.services.treasury import Treasury
@@ -121,7 +124,9 @@ def join(
     jobs = Jobs()
     treasury = Treasury(inventory, network, network, clock, limits, "")
     teardown = Teardown(inventory, network, network, network, clock, jobs)
-    sweeper = Sweeper(inventory, network, network, clock, jobs, installation=HOME, grace_s=900)
+    adopter = Adopter(inventory, network, network, clock)
+    repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
+    sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, installation=HOME, grace_s=900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
     return Services(
         inventory=inventory,
@@ -148,6 +153,9 @@ def join(
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
+        adopter=adopter,
+        repairs=repairs,
+        publisher=Publisher(inventory, network, network, clock, jobs),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",

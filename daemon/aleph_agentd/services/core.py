@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
+from .adopter import Adopter
 from .extender import Extender
 from .jobs import Jobs
 from .provisioner import Provisioner
 from .quotes import Planner
+from .publisher import Publisher
 from .reaper import Reaper
+from .repairs import Repairs
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -31,6 +34,9 @@ class Services:
     teardown: Teardown
     reaper: Reaper
     sweeper: Sweeper
+    adopter: Adopter
+    repairs: Repairs
+    publisher: Publisher
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

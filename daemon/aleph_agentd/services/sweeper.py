@@ -1,4 +1,4 @@
-"""One full pass network ↔ inventory. It reports; it ends nothing."""
+"""One full pass network ↔ inventory: look, tell, and let the repairs act on it."""
 
 import asyncio
 import logging
@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ..domain.clock import Clock
-from ..domain.model import LIVE
+from ..domain.model import LIVE, VmState
 from ..domain.reconcile import Findings, compare
 from ..ports import Inventory, Messages, NetworkTrouble, Signer
 from .jobs import Jobs
+from .repairs import Repairs
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,14 @@ class Sweeper:
         signer: Signer,
         clock: Clock,
         jobs: Jobs,
+        repairs: Repairs,
         *,
         installation: str,
         grace_s: float,
     ) -> None:
         self._inventory, self._messages, self._signer, self._clock = inventory, messages, signer, clock
         self._jobs, self._installation, self._grace = jobs, installation, timedelta(seconds=grace_s)
+        self._repairs = repairs
         self._greeted: dict[str, None] = {}
         self.findings = Findings(datetime.fromtimestamp(0, UTC), trouble="no sweep has run yet")
 
@@ -51,7 +54,13 @@ class Sweeper:
         """One pass; two callers at once share it."""
         await self._jobs.start("sweep", self._sweep)
 
-    async def _sweep(self) -> None:
+    async def run_anyway(self) -> None:
+        """One pass of its own, that ends also many VMs at once: a human has decided so."""
+        if running := self._jobs.running("sweep"):
+            await asyncio.wait({running})
+        await self._jobs.start("sweep", lambda: self._sweep(anyway=True))
+
+    async def _sweep(self, *, anyway: bool = False) -> None:
         before, self.findings = self.findings, await self._look()
         known = {orphan.item_hash for orphan in before.orphans} | {vm.item_hash for vm in before.undead}
         now = self._clock.now()
@@ -65,6 +74,10 @@ class Sweeper:
                 )
         if self.findings.trouble:
             log.warning("sweep: %s", self.findings.trouble)
+            return
+        self.findings = await self._repairs.run(self.findings, anyway=anyway)
+        if self.findings.halted:
+            log.error("sweep halted: %s", self.findings.halted)
 
     async def _look(self) -> Findings:
         now = self._clock.now()
@@ -82,4 +95,7 @@ class Sweeper:
         seen = compare(
             listing, rows, live, installation=self._installation, sender=sender, now=now, grace=self._grace
         )
-        return replace(self.findings, at=now, trouble=seen.trouble) if seen.trouble else seen
+        if seen.trouble:
+            return replace(self.findings, at=now, trouble=seen.trouble)
+        empty = bool(seen.strangers) and not await self._inventory.count(list(VmState))
+        return replace(seen, empty_inventory=empty)

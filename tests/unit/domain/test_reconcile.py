@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from aleph_agentd.domain.model import NetworkInstance, Stamp, Vm, VmState
-from aleph_agentd.domain.reconcile import Findings, compare
+from aleph_agentd.domain.model import NetworkInstance, PublishedEnd, Stamp, Vm, VmState
+from aleph_agentd.domain.reconcile import Findings, abandoned, compare, lease_end, too_many
 from support.inventory import HOUR, NOW, a_hash, a_vm
 
 GRACE = timedelta(minutes=15)
@@ -20,7 +20,9 @@ def _listed(seed: object, **fields: Any) -> NetworkInstance:
 
 
 def _live(seed: object, **fields: Any) -> Vm:
-    return a_vm(seed, **({"state": VmState.RUNNING, "broadcast_at": OLD} | fields))
+    return a_vm(
+        seed, **({"state": VmState.RUNNING, "broadcast_at": OLD, "host_ipv4": "203.0.113.7"} | fields)
+    )
 
 
 def _compare(listing: list[NetworkInstance], rows: list[Vm] = []) -> Findings:  # noqa: B006
@@ -43,11 +45,17 @@ def test_what_both_know_is_no_finding() -> None:
 
 
 def test_an_unknown_instance_under_our_key_is_an_orphan() -> None:
-    """Also with our own stamp: the row was lost."""
-    ours = _listed(2, stamp=Stamp("home", "l", NOW))
-    findings = _compare([_listed(1), ours])
-    assert [item.item_hash for item in findings.orphans] == [a_hash(1), a_hash(2)]
-    assert not findings.strangers
+    """Nobody stamped it: a human decides."""
+    findings = _compare([_listed(1)])
+    assert [item.item_hash for item in findings.orphans] == [a_hash(1)]
+    assert not findings.strangers and not findings.lost
+
+
+def test_with_our_own_stamp_it_is_a_row_that_was_lost_however_young() -> None:
+    """Rows are written before messages are posted, so there is nothing to wait for."""
+    findings = _compare([_listed(2, stamp=Stamp("home", "l", NOW), received_at=YOUNG)])
+    assert [item.item_hash for item in findings.lost] == [a_hash(2)]
+    assert not findings.orphans and findings.others_live == 1
 
 
 def test_another_installation_s_instance_is_a_stranger_not_an_orphan() -> None:
@@ -114,3 +122,64 @@ def test_what_another_sender_stamped_with_our_name_is_ignored() -> None:
 def test_another_sender_s_listing_does_not_stand_in_for_ours() -> None:
     """A listing of only foreign messages is an empty listing."""
     assert _compare([_listed(1, sender=OTHER)], [_live(2)]).trouble
+
+
+def test_a_flagged_row_that_is_listed_again_is_back() -> None:
+    """Its flag can go."""
+    flagged = _live(1, warned="stale")
+    assert _compare([_listed(1)], [flagged]).back == (flagged,)
+
+
+def test_adopted_rows_without_a_host_or_an_address_are_to_be_located() -> None:
+    """A row that is still being set up is not."""
+    lost, homeless = _live(1, host_ipv4=""), _live(2, crn_url="")
+    findings = _compare(
+        [_listed(1), _listed(2), _listed(3)],
+        [lost, homeless, _live(3, host_ipv4="", state=VmState.PROVISIONING)],
+    )
+    assert findings.unlocated == (lost, homeless)
+
+
+STAMPED = _listed(1, stamp=Stamp("elsewhere", "l", NOW))
+
+
+@pytest.mark.parametrize(
+    ("ends", "end"),
+    [
+        ({}, PublishedEnd(0, NOW)),
+        ({a_hash(2): PublishedEnd(5, NOW + HOUR)}, PublishedEnd(0, NOW)),
+        ({a_hash(1): PublishedEnd(2, NOW + HOUR)}, PublishedEnd(2, NOW + HOUR)),
+        ({a_hash(1): PublishedEnd(1, NOW - HOUR)}, PublishedEnd(1, NOW)),
+    ],
+    ids=["not extended", "another was extended", "extended", "never earlier than stamped"],
+)
+def test_a_lease_ends_as_stamped_or_as_last_extended(ends: Any, end: PublishedEnd) -> None:
+    """What the network alone tells."""
+    assert lease_end(STAMPED, ends, NOW - HOUR) == end
+
+
+def test_without_the_extensions_a_lease_is_unknown_until_an_hour_past_its_stamp() -> None:
+    """Unreadable is not "never extended"; but it is not waited for without end (rules.md 9)."""
+    almost = NOW + HOUR - timedelta(seconds=1)
+    assert lease_end(STAMPED, None, almost) is None
+    assert lease_end(STAMPED, None, NOW + HOUR) == PublishedEnd(0, NOW)
+    assert lease_end(_listed(1), {}, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("ends", "hours"), [({}, 1), ({a_hash(1): PublishedEnd(1, NOW + HOUR)}, 2), (None, 2)]
+)
+def test_another_installation_s_vm_is_abandoned_an_hour_past_its_lease(ends: Any, hours: int) -> None:
+    """Extensions included; two hours past its stamp while they cannot be read."""
+    end = NOW + hours * HOUR
+    assert abandoned(STAMPED, ends, end - timedelta(seconds=1)) is None
+    assert abandoned(STAMPED, ends, end) is not None
+
+
+@pytest.mark.parametrize(
+    ("ending", "live", "halted"),
+    [(0, 0, False), (1, 1, False), (2, 4, False), (2, 3, True), (5, 10, False), (6, 1000, True)],
+)
+def test_more_than_five_or_more_than_half_are_too_many(ending: int, live: int, halted: bool) -> None:
+    """One alone is no mass."""
+    assert bool(too_many(ending, live)) is halted

@@ -39,10 +39,10 @@ def settle(connection: Connection, vm: Vm, cause: str, now: datetime) -> bool:
 
     Each session pays up to what it reserved, in the order in which it did; the VM's own pays the rest.
     """
-    if settled(connection, vm.item_hash):
-        return False
     cause = f"{_SETTLED}: {cause}"
     left = vm.cost_units(now)
+    if settled(connection, vm.item_hash):
+        return _settle_again(connection, vm, left, cause, now)
     shares: dict[str, int] = {}
     for session, units in _reservations(connection, vm.item_hash):
         add(connection, Movement(now, vm.item_hash, session, RESERVED, -units, cause))
@@ -52,6 +52,14 @@ def settle(connection: Connection, vm: Vm, cause: str, now: datetime) -> bool:
     for session, units in shares.items():
         add(connection, Movement(now, vm.item_hash, session, SPENT, units, cause))
     return True
+
+
+def _settle_again(connection: Connection, vm: Vm, cost: int, cause: str, now: datetime) -> bool:
+    """A VM that came back to life was billed for longer than was booked (rules.md 15)."""
+    late = cost - balances(connection, [vm.item_hash])[vm.item_hash][1]
+    if late > 0:
+        add(connection, Movement(now, vm.item_hash, vm.session, SPENT, late, cause))
+    return late > 0
 
 
 def _reservations(connection: Connection, item_hash: str) -> list[tuple[str, int]]:

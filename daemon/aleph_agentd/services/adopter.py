@@ -1,0 +1,89 @@
+"""Writing rows for VMs that only the network knows: size, host and lease from their messages, money by the live price."""
+
+import logging
+from datetime import datetime
+from decimal import Decimal
+
+from ..domain import money
+from ..domain.clock import Clock
+from ..domain.compute_units import MEMORY_MIB
+from ..domain.model import Crn, NetworkInstance, PublishedEnd, Vm, VmState
+from ..domain.policy import reserve_units
+from ..ports import Inventory, Market, NetworkTrouble, Signer
+from .teardown import FORGETS_PER_VM
+
+log = logging.getLogger(__name__)
+
+
+class Adopter:
+    """One orphan, one row: with its kill switches, its reservation, and a lease that the reaper enforces."""
+
+    def __init__(self, inventory: Inventory, market: Market, signer: Signer, clock: Clock) -> None:
+        self._inventory, self._market, self._signer, self._clock = inventory, market, signer, clock
+
+    async def adopt(self, item: NetworkInstance, end: PublishedEnd, cause: str) -> Vm:
+        """The row of this VM, new or not. Raises NetworkTrouble without a price, KeyMissing without a key."""
+        rate = (await self._market.price()).cu_rate * compute_units(item)
+        crn = await self.crn(item.crn_hash)
+        forgets = await self._signer.sign_forgets(item.item_hash, item.payer, FORGETS_PER_VM)
+        now = self._clock.now()
+        vm = adopted_row(item, end, rate, crn, self._image(item.rootfs), cause, now)
+        life = (max(vm.expires_at, now) - vm.created_at).total_seconds()
+        log.warning("taking in %s (%s): %s", vm.name, vm.item_hash[:12], cause)
+        return await self._inventory.adopt(vm, forgets, reserve_units(money.hourly_units(rate), life), now)
+
+    async def crn(self, crn_hash: str) -> Crn | None:
+        """This CRN on the list; None when it is not on it, or there is no list."""
+        try:
+            listed = (await self._market.crns()).crns if crn_hash else ()
+        except NetworkTrouble:
+            return None
+        return next((crn for crn in listed if crn.hash == crn_hash), None)
+
+    def _image(self, rootfs: str) -> str:
+        images = self._market.images().items()
+        return next((name for name, known in images if known == rootfs), rootfs[:16])
+
+
+def compute_units(item: NetworkInstance) -> int:
+    """What the network bills it as: by its processors or by its memory, whichever is more."""
+    return max(1, item.vcpus, -(-item.memory_mib // MEMORY_MIB))
+
+
+def adopted_row(
+    item: NetworkInstance,
+    end: PublishedEnd,
+    rate: Decimal,
+    crn: Crn | None,
+    os_image: str,
+    cause: str,
+    now: datetime,
+) -> Vm:
+    """A running VM of no session. It is billed since its message was signed, as far as anybody can tell."""
+    began = min(now, item.received_at or item.signed_at or now)
+    return Vm(
+        item_hash=item.item_hash,
+        lease_id=item.stamp.lease_id if item.stamp else "",
+        create_id=f"adopted-{item.item_hash[:16]}",
+        name=f"recovered-{item.item_hash[:8]}",
+        state=VmState.RUNNING,
+        cause=cause,
+        payer=item.payer,
+        signer=item.sender,
+        crn_hash=item.crn_hash,
+        crn_name=crn.name if crn else "",
+        crn_url=crn.url if crn else "",
+        compute_units=compute_units(item),
+        vcpus=item.vcpus,
+        memory_mib=item.memory_mib,
+        disk_mib=item.disk_mib,
+        os_image=os_image,
+        rate=rate,
+        created_at=began,
+        expires_at=end.expires_at,
+        lease_version=end.n + 1,
+        broadcast_at=began,
+        processed_at=began,
+        notified_at=began,
+        running_at=now,
+    )
