@@ -1,6 +1,7 @@
 """`aleph-agentd run` and `aleph-agentd demo`."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -23,6 +24,7 @@ def run(verbose: bool) -> None:
     from .adapters import logs
     from .adapters.config import ConfigError, Settings
     from .adapters.installation import Taken
+    from .adapters.store import StoreBroken
     from .domain.errors import Refusal
     from .ports import StoreTrouble
 
@@ -35,9 +37,24 @@ def run(verbose: bool) -> None:
     except Refusal as refusal:
         click.echo(f"aleph-agentd: {refusal.message} {refusal.hint}", err=True)
         sys.exit(FAILED)
+    except StoreBroken as broken:
+        click.echo("; ".join(filter(None, [f"aleph-agentd: {broken}", broken.way_back])), err=True)
+        sys.exit(FAILED)
     except (Taken, StoreTrouble, OSError) as problem:
         click.echo(f"aleph-agentd: {problem}", err=True)
         sys.exit(FAILED)
+
+
+@main.command("reap-escrow")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def reap_escrow(directory: Path) -> None:
+    """End the VMs whose kill switches in DIR are due. Needs no daemon, no key, no inventory, no settings.
+
+    Prints a line per file. Exit 0: all that is due is confirmed to be over; 1: not all; run it again.
+    """
+    from .reap_escrow import reap
+
+    sys.exit(reap(directory))
 
 
 @main.command()

@@ -16,10 +16,12 @@ from .adapters.aleph.network import Network, open_network
 from .adapters.aleph.settings import NetworkSettings
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
+from .adapters.escrow_dir import EscrowDir
 from .adapters.installation import only_one
-from .adapters.store import Defaults, SqlInventory, sqlite_url
+from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
+from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
@@ -30,6 +32,8 @@ from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
+from .services.escrow import INTERVAL_S as ESCROW_S
+from .services.escrow import Escrow
 from .services.reaper import INTERVAL_S
 from .tools.toolbox import Toolbox
 
@@ -97,13 +101,17 @@ class Daemon:
         self._settings, self._inventory, self._network = settings, inventory, network
         self._clock, self._timers, self._stop = SystemClock(), SchedulerTimers(), asyncio.Event()
         self.services = join(settings, inventory, network, self._timers, self._clock)
+        files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
+        self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
+        self.services.notices.append(self._escrow.alerts)
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
         opener = McpOpen(self._mcp, sessions.opened, __version__)
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
-        more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods()}
+        keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
+        more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods(), **keeping.methods()}
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
@@ -142,6 +150,7 @@ class Daemon:
         self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
+        self._timers.every("escrow", ESCROW_S, self._escrow.run)
         self._timers.every("status", 60, self._tell_systemd)
         await self.services.reaper.recover()
         warm = loop.create_task(self._warm_up(stack), name="warm up")
@@ -165,6 +174,7 @@ class Daemon:
         else:
             log.warning("no usable key: %s", self.services.signer.trouble)
         await self.services.provisioner.recover()
+        self._escrow.changed()
         await self._mcp.get()
         await self.services.sweeper.run()
         await self.services.publisher.run()
@@ -185,6 +195,7 @@ class Daemon:
     def _changed(self) -> None:
         self.services.reaper.changed()
         self._control.changed()
+        self._escrow.changed()
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""

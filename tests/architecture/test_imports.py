@@ -28,7 +28,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     (f"{D}.adapters.store.*", ("adapters.store", "ports", "domain"), "one door to the database"),
     (
         f"{D}.adapters.*",
-        ("adapters", "ports", "domain", "runtime_dir"),
+        ("adapters", "ports", "domain", "runtime_dir", "private_files"),
         "the outside world does not know what we do with it",
     ),
     (
@@ -38,10 +38,11 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         f"{D}.control.*",
-        ("control", "gateway.rpc", "domain", "runtime_dir"),
+        ("control", "gateway.rpc", "domain", "runtime_dir", "private_files"),
         "the human's verbs are a client of control.sock, without logic of their own",
     ),
     (f"{D}.runtime_dir", (), "where the sockets are is known to both ends, and depends on neither"),
+    (f"{D}.private_files", (), "both ends write files that nobody else may read, by one rule"),
     (
         f"{D}.demo.*",
         ("demo", "gateway.rpc", "control", "domain", "runtime_dir"),
@@ -54,6 +55,7 @@ SEES_ALL = {
     f"{D}.app": "the composition root: the only place that joins services and adapters",
     f"{D}.joining": "the composition root's larger half: every service over its adapters",
     f"{D}.__main__": "the command line: picks what to start",
+    f"{D}.reap_escrow": "the composition root of the dead-man's switch, which is a program of its own",
 }
 
 DOORS: list[tuple[str, tuple[str, ...], str]] = [

@@ -45,6 +45,9 @@ class Settings(Policy):
     database_url: str | None = Field(
         None, description="Another database than the file, for several machines."
     )
+    escrow_dir: AbsolutePath | None = Field(
+        None, description="Where the kill switch of every live VM is kept up to date, for reap-escrow."
+    )
     default_os_image: str = Field("ubuntu22", description="The image of a create that names none.")
     os_images: Images = Field(default_factory=dict, description="More images, as name=hash,…")
     sweep_interval_s: Seconds = Field(300, description="Seconds between two comparisons with the network.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from aleph_agentd.control import daemon, events, lifecycle, orphans, output, status, vms
+from aleph_agentd.control import daemon, events, keeping, lifecycle, orphans, output, status, vms
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -31,6 +31,8 @@ for command in (
     lifecycle.extend,
     events.events,
     orphans.orphans,
+    keeping.escrow,
+    keeping.backup,
 ):
     cli.add_command(command)
 

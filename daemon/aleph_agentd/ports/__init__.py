@@ -4,6 +4,7 @@ Every call to the network may raise `NetworkTrouble`: it means *unknown*, and th
 effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
+from .escrow import Backups, EscrowFiles
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
@@ -30,6 +31,8 @@ __all__ = [
     "Remembered",
     "StaleRow",
     "Timers",
+    "EscrowFiles",
+    "Backups",
     "NetworkTrouble",
     "StoreTrouble",
     "StoreFull",

@@ -1,6 +1,7 @@
 """The services that tools and the human's verbs call, joined by the composition root."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
@@ -44,3 +45,5 @@ class Services:
     """Why there is none, in one line."""
     network: str
     """What to call the network."""
+    notices: list[Callable[[], list[str]]] = field(default_factory=list)
+    """More of what is wrong, for every answer: whoever watches something adds its words here."""

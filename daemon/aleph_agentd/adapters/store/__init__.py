@@ -1,6 +1,7 @@
 """The inventory in a database; the only importer of SQLAlchemy."""
 
 from ...ports import StoreFull, StoreTrouble
+from .backups import SqlBackups
 from .engine import sqlite_url
 from .errors import StoreBroken, StoreNewer
 from .inventory import SqlInventory
@@ -8,6 +9,7 @@ from .predecessor import Defaults, Imported
 
 __all__ = [
     "SqlInventory",
+    "SqlBackups",
     "Defaults",
     "Imported",
     "StoreBroken",

@@ -7,6 +7,7 @@ ports.StoreTrouble   the store did not do what was asked
 """
 
 import sqlite3
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -22,6 +23,16 @@ class StoreBroken(StoreTrouble):
         super().__init__(f"the inventory {path} cannot be used: {reason}")
         self.path = path
         self.reason = reason
+
+    @property
+    def way_back(self) -> str:
+        """What its owner can do, when it is a file."""
+        if not Path(self.path).is_file():
+            return ""
+        return (
+            "the file is kept as it is; move it away together with its -wal and -shm, then either put a backup "
+            "(aleph-agentctl backup) in its place, or start with none and run: aleph-agentctl recover"
+        )
 
 
 class StoreNewer(StoreTrouble):

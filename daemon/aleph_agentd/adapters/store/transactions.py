@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -54,6 +54,15 @@ class Transactions:
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._worker, self._run, work, writes, loop)
+
+    async def with_driver(self, work: Callable[[Any], T]) -> T:
+        """Run `work` in the thread with the driver's own connection, in no transaction of ours."""
+
+        def run() -> T:
+            with self._engine.connect() as connection:
+                return work(connection.connection.dbapi_connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._worker, run)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._transact(work, writes=False)
