@@ -134,4 +134,6 @@ def alerts(services: Services) -> list[str]:
         found.append(
             f"{len(findings.undead)} ended VMs are on the network again; the owner should look: aleph-agentctl status"
         )
+    for more in services.notices:
+        found += more()
     return found
