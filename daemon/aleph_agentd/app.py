@@ -18,6 +18,7 @@ from .adapters.config import Settings
 from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
 from .adapters.installation import only_one
+from .adapters.machine_clock import SteadyClock
 from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
@@ -31,10 +32,11 @@ from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join
-from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
+from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
+from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
@@ -99,11 +101,22 @@ class Daemon:
 
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
         self._settings, self._inventory, self._network = settings, inventory, network
-        self._clock, self._timers, self._stop = SystemClock(), SchedulerTimers(), asyncio.Event()
+        self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
+        self._timers = SchedulerTimers(self._clock.lead)
         self.services = join(settings, inventory, network, self._timers, self._clock)
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
         self.services.notices.append(self._escrow.alerts)
+        self._timekeeper = Timekeeper(
+            self._clock,
+            inventory,
+            network.messages,
+            self.services.reaper,
+            self._timers,
+            self.services.jobs,
+        )
+        self.services.provisioner.gates.append(self._timekeeper.check)
+        self.services.notices.append(self._timekeeper.alerts)
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
@@ -153,6 +166,9 @@ class Daemon:
         self._timers.every("escrow", ESCROW_S, self._escrow.run)
         self._timers.every("status", 60, self._tell_systemd)
         await self.services.reaper.recover()
+        keeping = loop.create_task(self._timekeeper.run(), name="clock")
+        stack.callback(keeping.cancel)
+        stack.push_async_callback(self._clock.save, stopping=True)
         warm = loop.create_task(self._warm_up(stack), name="warm up")
         stopped = loop.create_task(self._stop.wait(), name="stop")
         await asyncio.wait({warm, stopped}, return_when=asyncio.FIRST_COMPLETED)

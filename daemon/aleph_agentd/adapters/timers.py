@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
@@ -13,25 +13,33 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 log = logging.getLogger(__name__)
 
+Run = Callable[[], Awaitable[None]]
+
 # Its default grace drops a date job that is one second late; ours must run however late they are.
 _DEFAULTS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 
 
 class SchedulerTimers:
-    """The Timers port over one AsyncIOScheduler with a memory job store."""
+    """The Timers port over one AsyncIOScheduler with a memory job store.
 
-    def __init__(self) -> None:
+    It goes by the wall clock. `lead` says how far that is ahead of the time that our instants are in.
+    """
+
+    def __init__(self, lead: Callable[[], timedelta] = timedelta) -> None:
+        self._lead = lead
+        self._intervals: dict[str, tuple[float, Run]] = {}
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=_DEFAULTS)
         self._scheduler.add_listener(self._failed, EVENT_JOB_ERROR)
-        self._set: dict[str, datetime] = {}
+        self._set: dict[str, tuple[datetime, Run]] = {}
 
-    def every(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
+    def every(self, name: str, seconds: float, run: Run) -> None:
         """See ports.Timers."""
+        self._intervals[name] = (seconds, run)
         self._scheduler.add_job(
             run, IntervalTrigger(seconds=max(1, int(seconds)), timezone=UTC), id=name, replace_existing=True
         )
 
-    def at(self, name: str, when: datetime | None, run: Callable[[], Awaitable[None]]) -> None:
+    def at(self, name: str, when: datetime | None, run: Run) -> None:
         """See ports.Timers."""
         if when is None:
             self._set.pop(name, None)
@@ -39,9 +47,19 @@ class SchedulerTimers:
                 self._scheduler.remove_job(name)
             except JobLookupError:
                 return
-        elif self._set.get(name) != when or self._scheduler.get_job(name) is None:
-            self._set[name] = when
-            self._scheduler.add_job(run, DateTrigger(when, timezone=UTC), id=name, replace_existing=True)
+        elif self._set.get(name) != (when, run) or self._scheduler.get_job(name) is None:
+            self._set[name] = (when, run)
+            trigger = DateTrigger(when + self._lead(), timezone=UTC)
+            self._scheduler.add_job(run, trigger, id=name, replace_existing=True)
+
+    def realign(self) -> None:
+        """See ports.Timers. The scheduler keeps wall-clock times: one that was set back would stop them all."""
+        for name, (seconds, run) in self._intervals.items():
+            self.every(name, seconds, run)
+        for name, (when, run) in list(self._set.items()):
+            if self._scheduler.get_job(name) is not None:
+                del self._set[name]
+                self.at(name, when, run)
 
     def start(self) -> None:
         """See ports.Timers."""

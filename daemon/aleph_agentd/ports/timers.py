@@ -16,6 +16,10 @@ class Timers(Protocol):
         """One alarm by this name: moved by a later call, removed by None; an instant in the past fires at once."""
         ...
 
+    def realign(self) -> None:
+        """The wall clock was set, or the machine was asleep: set every alarm anew."""
+        ...
+
     def start(self) -> None:
         """Begin."""
         ...

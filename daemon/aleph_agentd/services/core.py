@@ -9,8 +9,8 @@ from .adopter import Adopter
 from .extender import Extender
 from .jobs import Jobs
 from .provisioner import Provisioner
-from .quotes import Planner
 from .publisher import Publisher
+from .quotes import Planner
 from .reaper import Reaper
 from .repairs import Repairs
 from .sweeper import Sweeper

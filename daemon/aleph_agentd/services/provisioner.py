@@ -7,6 +7,7 @@ it is gone, the job goes on.
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -66,6 +67,8 @@ class Provisioner:
         self._clock, self._jobs, self._installation = clock, jobs, installation
         self._orders: dict[str, Order] = {}
         self.draining = False
+        self.gates: list[Callable[[], None]] = [planner.breakers.check]
+        """What may stand in the way of any create, asked before it begins; each raises its Refusal."""
 
     # ------------------------------------------------------------------ asked by tools
 
@@ -75,7 +78,8 @@ class Provisioner:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
             raise _no_key(self._signer.trouble)
-        self._planner.breakers.check()
+        for gate in self.gates:
+            gate()
         order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
         self._orders[order.create_id] = order
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -130,9 +130,17 @@ def alerts(services: Services) -> list[str]:
         found.append(
             f"{len(findings.orphans)} VMs under our key are not in the inventory; the owner decides: aleph-agentctl orphans"
         )
-    if findings.undead:
+    if findings.lost:
         found.append(
-            f"{len(findings.undead)} ended VMs are on the network again; the owner should look: aleph-agentctl status"
+            f"{len(findings.lost)} VMs of ours have lost their rows; they are taken in when the network tells until when they run."
+        )
+    if findings.empty_inventory:
+        found.append(
+            f"The inventory is empty, but {len(findings.strangers)} VMs under our key carry a stamp; if they are ours: aleph-agentctl recover"
+        )
+    if findings.halted:
+        found.append(
+            f"The sweep ended nothing: {findings.halted}. The owner decides: aleph-agentctl orphans --sweep --anyway"
         )
     for more in services.notices:
         found += more()
