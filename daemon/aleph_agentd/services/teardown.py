@@ -236,7 +236,7 @@ class Teardown:
         """Stop it on its CRN: a FORGET alone takes minutes, and leaves the data volumes there."""
         if vm.erased_at is not None:
             return vm
-        if not vm.crn_hash:
+        if not (vm.crn_hash or vm.crn_url):  # the predecessor kept addresses only
             return await self._unhosted(vm)
         outcome = await self._hosts.erase(vm.crn_url, vm.item_hash)
         if outcome is EraseOutcome.REFUSED:
@@ -265,7 +265,7 @@ class Teardown:
         status = await self._messages.status(vm.item_hash)
         if status.on_network:
             return await self._revive(vm, "the network lists it again", forgotten_at=None, erased_at=None)
-        if vm.crn_hash and await self._hosts.execution(vm.crn_url, vm.item_hash) is not None:
+        if (vm.crn_hash or vm.crn_url) and await self._hosts.execution(vm.crn_url, vm.item_hash) is not None:
             return await self._revive(vm, "its CRN runs it again", erased_at=None)
         return await self._inventory.note(vm.item_hash, verified_at=now, next_attempt_at=None, last_error="")
 
