@@ -170,8 +170,9 @@ class DaemonProcess:
         return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
-        """Kill it and remove all that it wrote."""
+        """Kill it and remove all that it wrote; pytest shows its log when the test failed."""
         self.kill()
+        print(self.log())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
