@@ -31,6 +31,7 @@ for command in (
     lifecycle.extend,
     events.events,
     orphans.orphans,
+    orphans.recover,
     keeping.escrow,
     keeping.backup,
 ):

@@ -105,6 +105,8 @@ def extend(reference: str, hours: float) -> None:
         f"({moment(answer.get('new_ttl_expires_at'))}); "
         f"the additional time costs {_cost(answer, 'additional_cost_estimate')}"
     )
+    for warning in answer.get("warnings") or []:
+        output.say(plain(warning), "yellow")
 
 
 async def _extend(client: Client, reference: str, hours: float) -> Answer:

@@ -76,14 +76,18 @@ def sweep_line(sweep: Answer) -> str:
     if not sweep.get("at"):
         return f"none yet{_because(sweep)}"
     found = ", ".join(
-        f"{sweep[kind]} {kind}" for kind in ("orphans", "strangers", "undead", "stale") if sweep.get(kind)
+        f"{sweep[kind]} {kind}"
+        for kind in ("orphans", "strangers", "lost", "undead", "stale")
+        if sweep.get(kind)
     )
     listed = f"{plain(sweep.get('listed', 0))} on the network"
-    return f"{moment(sweep['at'])}: {listed}, {plain(found) or 'all of them known'}{_because(sweep)}"
+    adopted = f", {plain(sweep['adopted'])} taken in" if sweep.get("adopted") else ""
+    return f"{moment(sweep['at'])}: {listed}, {plain(found) or 'all of them known'}{adopted}{_because(sweep)}"
 
 
 def _because(sweep: Answer) -> str:
-    return f" – trouble: {plain(sweep['trouble'])}" if sweep.get("trouble") else ""
+    halted = f" – halted: {plain(sweep['halted'])}" if sweep.get("halted") else ""
+    return f" – trouble: {plain(sweep['trouble'])}" if sweep.get("trouble") else halted
 
 
 def _needs_you(answer: Answer) -> None:

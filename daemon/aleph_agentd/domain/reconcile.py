@@ -1,7 +1,7 @@
 """The difference between what the network lists and what the inventory holds, and what may be done of it. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .model import LIVE, TOMBSTONES, NetworkInstance, PublishedEnd, Vm, VmState
@@ -44,6 +44,14 @@ class Findings:
     empty_inventory: bool = False
     """There are strangers, and the inventory never held a row: it may be lost."""
     listed: int = 0
+
+    def without(self, item_hash: str) -> "Findings":
+        """The same, once this VM got a row."""
+
+        def rest(items: tuple[NetworkInstance, ...]) -> tuple[NetworkInstance, ...]:
+            return tuple(item for item in items if item.item_hash != item_hash)
+
+        return replace(self, orphans=rest(self.orphans), strangers=rest(self.strangers), lost=rest(self.lost))
 
     @property
     def others_live(self) -> int:

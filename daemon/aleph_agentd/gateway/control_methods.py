@@ -10,10 +10,10 @@ from .. import __version__
 from ..domain import money
 from ..domain.clock import iso, span
 from ..domain.errors import BadInput, NotFound
-from ..domain.model import LEASED, LIVE, TOMBSTONES, Event, NetworkInstance, VmState
-from ..domain.reconcile import Findings
+from ..domain.model import LEASED, LIVE, TOMBSTONES, Event, VmState
 from ..services.core import Services
-from ..tools.views import alerts, orphan_view, vm_view
+from ..tools.views import alerts, vm_view
+from .control_orphans import Orphans, sweep_view
 from .rpc.connection import Connection, Handler
 
 _WHICH = {"live": LIVE, "ended": TOMBSTONES, "all": LIVE | TOMBSTONES}
@@ -37,10 +37,9 @@ class Control:
             "status": self.status,
             "vms.list": self.vms,
             "vms.get": self.vm,
-            "orphans.list": self.orphans,
-            "sweep.run": self.sweep,
             "events.watch": self.watch,
             "ledger.list": self.ledger,
+            **Orphans(self._services).methods(),
         }
 
     async def status(self, _: Connection, __: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +79,7 @@ class Control:
                 f"{vm.name} ({vm.item_hash[:12]}): {vm.last_error}" for vm in overview.live if vm.stuck
             ],
             "alerts": alerts(services),
-            "sweep": _sweep(services.sweeper.findings),
+            "sweep": sweep_view(services.sweeper.findings),
             "sessions": self._sessions(),
         }
 
@@ -136,20 +135,6 @@ class Control:
             ]
         }
 
-    async def orphans(self, _: Connection, __: Mapping[str, Any]) -> dict[str, Any]:
-        """What the last sweep found under our key and not in the inventory."""
-        findings = self._services.sweeper.findings
-        return {
-            "orphans": _views(findings.orphans),
-            "strangers": _views(findings.strangers),
-            "sweep": _sweep(findings),
-        }
-
-    async def sweep(self, _: Connection, __: Mapping[str, Any]) -> dict[str, Any]:
-        """Look now."""
-        await self._services.sweeper.run()
-        return {"sweep": _sweep(self._services.sweeper.findings)}
-
     # ------------------------------------------------------------------ events
 
     async def watch(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,22 +183,6 @@ class Control:
                 self._watchers[connection] = event.id
                 if not connection.notify("event", told):
                     del self._watchers[connection]
-
-
-def _views(found: tuple[NetworkInstance, ...]) -> list[dict[str, Any]]:
-    return [orphan_view(item).model_dump(mode="json") for item in found[:_PAGE]]
-
-
-def _sweep(findings: Findings) -> dict[str, Any]:
-    return {
-        "at": iso(findings.at),
-        "trouble": findings.trouble,
-        "listed": findings.listed,
-        "orphans": len(findings.orphans),
-        "strangers": len(findings.strangers),
-        "undead": len(findings.undead),
-        "stale": len(findings.stale),
-    }
 
 
 def _money(name: str, units: int | None) -> dict[str, float | None]:

@@ -11,6 +11,11 @@ from .base import Answer, Arguments, Call, Tool
 from .ownership import may_act, resolve
 from .views import footer
 
+UNPUBLISHED = (
+    "The new end holds, but could not be read back from the network yet; publishing it goes on. "
+    "Until then it is lost if the daemon's inventory is."
+)
+
 
 class ExtendArguments(Arguments):
     """Which, and by how much."""
@@ -27,6 +32,7 @@ class Extended(Answer):
     new_ttl_expires_at: str | None
     additional_cost_estimate: float
     additional_cost_estimate_usd: float
+    warnings: list[str] = Field(default_factory=list)
 
 
 async def run(call: Call, arguments: ExtendArguments) -> Extended:
@@ -57,6 +63,7 @@ async def _answer(call: Call, vm: Vm, hours: float) -> Extended:
         new_ttl_expires_at=iso(vm.expires_at),
         additional_cost_estimate=money.in_credits(cost),
         additional_cost_estimate_usd=money.in_usd(cost),
+        warnings=[] if await call.services.publisher.published(vm) else [UNPUBLISHED],
     )
 
 

@@ -29,7 +29,8 @@ async def run(call: Call, arguments: MineArguments) -> VmPage:
     services, now = call.services, call.services.clock.now()
     states = sorted(TOMBSTONES if arguments.ended else LIVE)
     rows = await services.inventory.page(states=states, limit=PAGE + 1, after=arguments.after)
-    orphans = [] if arguments.after or arguments.ended else services.sweeper.findings.orphans
+    findings = services.sweeper.findings
+    orphans = [] if arguments.after or arguments.ended else [*findings.orphans, *findings.lost]
     views = [orphan_view(orphan) for orphan in orphans[:PAGE]] + [
         vm_view(vm, now, call.caller.session) for vm in rows[:PAGE]
     ]

@@ -97,3 +97,51 @@ def test_a_sweep_comes_before_the_list_if_asked_for(daemon, cli, make_vm):
     assert cli.run("orphans", "--sweep") == 0
     assert [method for method, _ in daemon.asked] == ["sweep.run", "orphans.list"]
     assert "not made by any installation" in cli.out and "another installation" in cli.out
+
+
+def test_what_a_halted_sweep_spared_needs_a_second_look_to_end(daemon, cli):
+    """The line says why, and the way on says that somebody looked."""
+    halted = SWEEP | {"halted": "6 of 9 VMs would be ended by one sweep", "undead": 6}
+    daemon.says("sweep.run", {"sweep": halted})
+    daemon.says("orphans.list", {"orphans": [], "strangers": [], "sweep": halted})
+    assert cli.run("orphans", "--sweep") == 0
+    assert "6 undead" in cli.out and "halted: 6 of 9" in cli.out
+    assert cli.run("orphans", "--sweep", "--anyway") == 0
+    assert [params for method, params in daemon.asked if method == "sweep.run"] == [
+        {"anyway": False},
+        {"anyway": True},
+    ]
+    assert cli.run("orphans", "--anyway") == 2
+
+
+def test_an_orphan_is_adopted_by_its_hash(daemon, cli, make_vm):
+    """And the lease that it got is told."""
+    daemon.says("orphans.adopt", {"vm": make_vm("recovered-ab")})
+    assert cli.run("orphans", "adopt", "abababab") == 0
+    assert "recovered-ab" in cli.out and "1 h 55 min" in cli.out
+    assert daemon.asked == [("orphans.adopt", {"item_hash": "abababab"})]
+    assert cli.run("orphans", "adopt", "abababab", "--json") == 0
+    assert cli.json["vm"]["name"] == "recovered-ab"
+
+
+def test_an_orphan_is_destroyed_only_with_a_yes(daemon, cli, make_vm):
+    """There is no terminal here to ask on; what is not confirmed is no success."""
+    daemon.says("orphans.destroy", {"vm": make_vm(status="gone"), "billing_ended": True})
+    assert cli.run("orphans", "destroy", "abababab") == 1
+    assert "--yes abababab" in cli.err and daemon.asked == []
+    assert cli.run("orphans", "destroy", "abababab", "--yes") == 0
+    assert "its billing has ended" in cli.out
+    daemon.says("orphans.destroy", {"vm": make_vm(status="destroying"), "billing_ended": False})
+    assert cli.run("orphans", "destroy", "--yes", "abababab") == 1
+
+
+def test_recover_says_what_it_took_in_and_what_it_did_not(daemon, cli, make_vm):
+    """Other installations' VMs only if asked for."""
+    answer = {"adopted": [make_vm("recovered-1")], "waiting": 1, "strangers": 2, "orphans": 3}
+    daemon.says("recover", answer)
+    assert cli.run("recover") == 0
+    assert "1 VMs were taken" in cli.out and "recovered-1" in cli.out
+    assert "recover --others" in cli.out and "3 carry no stamp" in cli.out
+    assert cli.run("recover", "--others", "--json") == 0
+    assert cli.json == answer
+    assert [params for _, params in daemon.asked] == [{"others": False}, {"others": True}]
