@@ -236,7 +236,7 @@ class Teardown:
         """Stop it on its CRN: a FORGET alone takes minutes, and leaves the data volumes there."""
         if vm.erased_at is not None:
             return vm
-        if not (vm.crn_hash or vm.crn_url):  # the predecessor kept addresses only
+        if not (vm.crn_hash or vm.crn_url):  # an imported row may have the address alone
             return await self._unhosted(vm)
         outcome = await self._hosts.erase(vm.crn_url, vm.item_hash)
         if outcome is EraseOutcome.REFUSED:
