@@ -1,0 +1,78 @@
+"""A disk that is really full, under a real daemon: nothing new, and everything that is due still ends."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aleph_agentd.domain.errors import Refusal
+from support.daemon import DaemonProcess, eventually
+from support.devnet import DevnetProcess
+
+SIZE = 2 * 2**20
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[Path]:
+    """A file system of two megabytes; skips where we may not mount one."""
+    path.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"size={SIZE},mode=700".encode()
+    if libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, options):
+        pytest.skip(f"no tmpfs can be mounted here: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield path
+    finally:
+        libc.umount2(os.fsencode(path), 2)
+
+
+def fill(path: Path) -> Path:
+    """Use up the last byte."""
+    file = path / "ballast"
+    with file.open("wb", buffering=0) as ballast:
+        try:
+            while ballast.write(b"\0" * 4096) == 4096:
+                pass
+        except OSError:
+            return file
+    return file
+
+
+async def test_a_full_disk_refuses_creates_and_still_destroys(tmp_path: Path) -> None:
+    """By hand and by lease; and when there is room again, the inventory says what is true."""
+    with (
+        DevnetProcess(tmp_path / "net") as net,
+        small_disk(tmp_path / "disk") as disk,
+        DaemonProcess(net, environment={"ALEPH_AGENT_INVENTORY_PATH": str(disk / "inventory.db")}) as daemon,
+    ):
+        by_hand = await daemon.call("aleph_create_vm", {"name": "by-hand", "ttl_hours": 4})
+        by_lease = await daemon.call("aleph_create_vm", {"name": "by-lease", "ttl_hours": 10 / 3600})
+        ballast = fill(disk)
+        with pytest.raises(Refusal) as refused:
+            await daemon.call("aleph_create_vm", {"name": "no", "ttl_hours": 1})
+        assert refused.value.code == "store_full"
+        answer = await daemon.call("aleph_destroy_vm", {"item_hash": by_hand["item_hash"]})
+        assert answer["billing_ended"]
+        await eventually(daemon.leaves_nothing, "the lease to end the other one")
+        assert any(
+            "cannot be written" in alert for alert in (await daemon.call("aleph_check_balance"))["alerts"]
+        )
+        assert len(daemon.instances()) == 2
+
+        ballast.unlink()
+
+        async def ended() -> bool:
+            return {row["status"] for row in await daemon.rows()} == {"gone"}
+
+        await eventually(ended, "the rows to follow")
+        assert {row["item_hash"] for row in await daemon.rows()} == {
+            by_hand["item_hash"],
+            by_lease["item_hash"],
+        }
+        assert (await daemon.call("aleph_check_balance"))["reserved_credits"] == 0
+        again = await daemon.call("aleph_create_vm", {"name": "yes", "ttl_hours": 1})
+        assert again["status"] == "running"
+        await daemon.call("aleph_destroy_vm", {"item_hash": again["item_hash"]})
