@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from ..domain.errors import BadInput, Conflict
-from ..ports import Backups
+from ..domain.errors import BadInput, Conflict, Unavailable
+from ..ports import Backups, StoreTrouble
 from ..services.escrow import Escrow
 from .rpc.connection import Connection, Handler
 
@@ -20,6 +20,7 @@ class Keeping:
     def __init__(self, escrow: Escrow, backups: Backups) -> None:
         self._escrow, self._backups = escrow, backups
         self._copies: dict[Connection, BinaryIO] = {}
+        self._turn = asyncio.Lock()
 
     def methods(self) -> Mapping[str, Handler]:
         """To be joined with the other methods of control.sock."""
@@ -32,15 +33,26 @@ class Keeping:
 
     async def begin(self, connection: Connection, _: Mapping[str, Any]) -> dict[str, Any]:
         """Make a copy, which lives as long as the connection."""
-        if len(self._copies) >= _MOST_COPIES and connection not in self._copies:
-            raise Conflict(f"{_MOST_COPIES} copies are being fetched already.", "Try again in a minute.")
-        copy = await self._backups.open()
-        if (former := self._copies.get(connection)) is not None:
-            former.close()
-        else:
-            connection.on_close(lambda: self._close(connection))
-        self._copies[connection] = copy
+        async with self._turn:
+            if len(self._copies) >= _MOST_COPIES and connection not in self._copies:
+                raise Conflict(f"{_MOST_COPIES} copies are being fetched already.", "Try again in a minute.")
+            copy = await self._fresh()
+            if (former := self._copies.get(connection)) is not None:
+                former.close()
+            else:
+                connection.on_close(lambda: self._close(connection))
+            self._copies[connection] = copy
         return {"size": os.fstat(copy.fileno()).st_size}
+
+    async def _fresh(self) -> BinaryIO:
+        try:
+            return await self._backups.open()
+        except StoreTrouble as trouble:
+            raise Unavailable(
+                f"No copy could be made: {trouble}.",
+                "A copy needs as much room as the inventory.",
+                code="store",
+            ) from trouble
 
     async def read(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """A piece of this connection's copy."""
