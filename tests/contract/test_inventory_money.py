@@ -231,3 +231,16 @@ async def test_an_extension_of_an_outdated_lease_is_refused(inventory: Inventory
     assert isinstance(second, StaleRow)
     assert await inventory.get(a_hash(1)) == first
     assert await inventory.balances([a_hash(1)]) == {a_hash(1): (RESERVE + 100, 0)}
+
+
+async def test_what_came_back_to_life_is_paid_for_until_it_ends_again(inventory: Inventory) -> None:
+    """The difference, once (rules.md 15)."""
+    await inventory.admit(an_intent(a_vm()), allow, NOW)
+    await inventory.move(a_hash(1), S.DESTROYING, "asked", NOW, broadcast_at=NOW)
+    await inventory.settle(a_hash(1), "forgotten", NOW + HOUR, forgotten_at=NOW + HOUR)
+    await inventory.note(a_hash(1), forgotten_at=None)
+    again = await inventory.settle(a_hash(1), "again", NOW + 3 * HOUR, forgotten_at=NOW + 3 * HOUR)
+    assert (await inventory.balances([a_hash(1)]))[a_hash(1)] == (0, again.cost_units(NOW + 9 * HOUR))
+    movements = len(await inventory.ledger(100))
+    await inventory.settle(a_hash(1), "once more", NOW + 4 * HOUR)
+    assert len(await inventory.ledger(100)) == movements

@@ -78,7 +78,7 @@ class Orphans:
     async def recover(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """Sweep, which takes in what this installation stamped; into an empty inventory, what any one did."""
         services = self._services
-        sweeper, taken = services.sweeper, list[Vm]()
+        sweeper, taken, waiting = services.sweeper, list[Vm](), 0
         await sweeper.run()
         findings = sweeper.findings
         if findings.trouble:
@@ -88,13 +88,14 @@ class Orphans:
         if findings.empty_inventory or params.get("others") is True:
             ends = await services.repairs.ends(findings)
             taken = await services.repairs.adopt(findings.strangers, ends, "recovered from the network")
+            waiting = len(findings.strangers) - len(taken)
             if taken:
                 await sweeper.run()
         left = sweeper.findings
         return {
             "adopted": [self._view(vm) for vm in [*findings.adopted, *taken]],
-            "waiting": len(left.lost),
-            "strangers": len(left.strangers),
+            "waiting": len(left.lost) + waiting,
+            "strangers": len(left.strangers) - waiting,
             "orphans": len(left.orphans),
         }
 

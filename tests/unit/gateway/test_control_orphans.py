@@ -159,6 +159,15 @@ async def test_into_an_inventory_that_holds_rows_others_are_taken_only_if_asked_
     assert [vm["item_hash"] for vm in answer["adopted"]] == [OTHER]
 
 
+async def test_what_the_network_does_not_tell_enough_of_waits(world: World) -> None:
+    """Without its extensions, until when a lease runs is unknown: neither taken in nor somebody else's."""
+    there(world, OTHER, 9)
+    world.network.fail("published_ends", times=2)
+    answer = await ask(world, "recover")
+    assert (answer["adopted"], answer["waiting"], answer["strangers"]) == ([], 1, 0)
+    assert [vm["item_hash"] for vm in (await ask(world, "recover"))["adopted"]] == [OTHER]
+
+
 async def test_without_a_listing_nothing_is_said_to_be_recovered(world: World) -> None:
     """Unknown is never "none"."""
     world.network.fail("instances")
