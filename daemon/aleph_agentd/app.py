@@ -34,6 +34,7 @@ from .gateway.sessions import Sessions
 from .joining import join
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
+from .services.health import Health, HealthSettings
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
 from .services.timekeeper import Timekeeper
@@ -104,9 +105,6 @@ class Daemon:
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
         self._timers = SchedulerTimers(self._clock.lead)
         self.services = join(settings, inventory, network, self._timers, self._clock)
-        files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
-        self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
-        self.services.notices.append(self._escrow.alerts)
         self._timekeeper = Timekeeper(
             self._clock,
             inventory,
@@ -115,8 +113,12 @@ class Daemon:
             self._timers,
             self.services.jobs,
         )
+        self._health = self._watch(network)
         self.services.provisioner.gates.append(self._timekeeper.check)
         self.services.notices.append(self._timekeeper.alerts)
+        files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
+        self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
+        self.services.notices.append(self._escrow.alerts)
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
@@ -127,6 +129,22 @@ class Daemon:
         more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods(), **keeping.methods()}
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
+
+    def _watch(self, network: Network) -> Health:
+        settings, services = self._settings, self.services
+        patience = timedelta(minutes=settings.unreachable_minutes)
+        health = Health(
+            self._inventory,
+            network.messages,
+            network.hosts,
+            network.signer,
+            self._clock,
+            services.teardown,
+            HealthSettings(patience, settings.teardown_unreachable),
+        )
+        services.notices.append(health.alerts)
+        services.figures["health"] = health.figures
+        return health
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -162,8 +180,10 @@ class Daemon:
         self._timers.start()
         self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
-        self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         self._timers.every("escrow", ESCROW_S, self._escrow.run)
+        self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
+        if self._settings.health_interval_s is not None:
+            self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
         await self.services.reaper.recover()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")

@@ -221,6 +221,14 @@ async def test_a_vm_on_its_crn_from_notify_to_erase(network: Ports) -> None:
     assert await network.hosts.erase(crn.url, message.item_hash) is EraseOutcome.NOT_THERE
 
 
+async def test_one_list_tells_of_those_vms_that_a_crn_runs(network: Ports) -> None:
+    """And nothing that lives well is being removed."""
+    crn, runs, waits = await network.crn(), await network.create(), await network.create()
+    await network.hosts.notify(crn.url, runs)
+    assert set(await network.hosts.executions(crn.url, [runs, waits, HASH])) == {runs}
+    assert await network.messages.removing(network.signer.address) == frozenset()
+
+
 async def test_the_estimate_is_compute_units_times_the_price(network: Ports) -> None:
     """Per second, within a thousandth; 1 CU costs 14,250 units an hour."""
     price = await network.market.price()

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -325,6 +325,15 @@ class FakeNetwork:
         entries = sorted(self.aggregates[owner].items(), key=lambda entry: entry[0][1])
         return {item_hash: PublishedEnd(n, expires_at) for (item_hash, n), expires_at in entries}
 
+    async def removing(self, sender: str) -> frozenset[str]:
+        """Those of this sender that are being removed."""
+        leave = await self._enter("removing", sender)
+        leave()
+        ours = {
+            item_hash for item_hash, posted in self.of_kind("INSTANCE").items() if posted.sender == sender
+        }
+        return frozenset(item for item in ours if self.statuses[item] is MessageStatus.REMOVING)
+
     async def network_time(self) -> datetime:
         """The CCN's clock, whole seconds."""
         leave = await self._enter("network_time", "")
@@ -386,6 +395,9 @@ class FakeNetwork:
         leave = await self._enter("execution", item_hash)
         self._mood(url)
         leave()
+        return self._listed(url, item_hash)
+
+    def _listed(self, url: str, item_hash: str) -> Execution | None:
         if item_hash not in self.pools[url]:
             return None
         if item_hash in self.booting:
@@ -393,6 +405,14 @@ class FakeNetwork:
         return Execution(
             True, "203.0.113.7", 24_000 + sorted(self.pools[url]).index(item_hash), "2001:db8::7"
         )
+
+    async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
+        """One list for many."""
+        leave = await self._enter("executions", url)
+        self._mood(url)
+        leave()
+        found = {item: self._listed(url, item) for item in item_hashes}
+        return {item: execution for item, execution in found.items() if execution is not None}
 
     async def erase(self, url: str, item_hash: str) -> EraseOutcome:
         """404 = not in the pool. Signed, so it needs the key."""

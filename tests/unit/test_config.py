@@ -247,3 +247,15 @@ def test_every_setting_is_described_and_none_can_be_changed(place: Place) -> Non
     assert all(field.description for field in Settings.model_fields.values())
     with pytest.raises(ValueError, match="frozen"):
         place.load().max_concurrent_vms = 9  # type: ignore[misc]
+
+
+def test_health_can_be_turned_off_and_ends_nothing_unless_it_is_told_to(place: Place) -> None:
+    """`TEARDOWN_UNREACHABLE=1`, as the mission writes it."""
+    settings = place.load()
+    assert (settings.health_interval_s, settings.unreachable_minutes) == (60, 30)
+    assert settings.teardown_unreachable is False
+    settings = place.load(HEALTH_INTERVAL_S="off", TEARDOWN_UNREACHABLE="1", UNREACHABLE_MINUTES="5")
+    assert (settings.health_interval_s, settings.unreachable_minutes) == (None, 5)
+    assert settings.teardown_unreachable is True
+    assert "health_interval_s" in refusal(place, HEALTH_INTERVAL_S="0").lower()
+    assert "unreachable_minutes" in refusal(place, UNREACHABLE_MINUTES="0").lower()

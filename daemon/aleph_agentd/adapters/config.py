@@ -11,7 +11,17 @@ from ..domain.money import show
 from ..domain.session_limits import DaemonSettings
 from .config_policy import Policy
 from .config_sources import ConfigError, config_path, first_problem, read, refuse_unknown_variables, state_dir
-from .config_values import AbsolutePath, Address, Images, Seconds, Url, Urls, is_loopback
+from .config_values import (
+    AbsolutePath,
+    Address,
+    Images,
+    Minutes,
+    OptionalSeconds,
+    Seconds,
+    Url,
+    Urls,
+    is_loopback,
+)
 
 __all__ = ["ConfigError", "Settings"]
 
@@ -52,6 +62,15 @@ class Settings(Policy):
     os_images: Images = Field(default_factory=dict, description="More images, as name=hash,…")
     sweep_interval_s: Seconds = Field(300, description="Seconds between two comparisons with the network.")
     orphan_grace_s: Seconds = Field(900, description="How old an unknown instance must be to be reported.")
+    health_interval_s: OptionalSeconds = Field(
+        60, description="Seconds between two looks at the running VMs; off: never."
+    )
+    unreachable_minutes: Minutes = Field(
+        30, description="After how long without an answer of its SSH a VM is called unreachable."
+    )
+    teardown_unreachable: bool = Field(
+        False, description="End unreachable VMs while others answer; never many at once."
+    )
     network: Literal["mainnet", "devnet"] = Field(
         "mainnet", description="Which network; devnet is the local one."
     )

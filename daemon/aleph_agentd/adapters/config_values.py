@@ -109,6 +109,10 @@ Count = Annotated[int, Field(ge=0, le=10_000)]
 Hours = Annotated[float, Field(gt=0, le=LONGEST_LEASE_HOURS, allow_inf_nan=False)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)]
+OptionalSeconds = Annotated[
+    float | None, Field(ge=1, le=86_400, allow_inf_nan=False), BeforeValidator(_off_or_same)
+]
+Minutes = Annotated[float, Field(ge=1, le=10_080, allow_inf_nan=False)]
 Names = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_names)]
 CrnHashes = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_crns)]
 Images = Annotated[dict[str, str], NoDecode, BeforeValidator(_images)]

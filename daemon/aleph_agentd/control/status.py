@@ -33,6 +33,7 @@ def status() -> None:
             ("spent in 24 h", _spent(answer)),
             ("burn", f"{credits_and_usd(answer.get('burn_rate_per_hour'))} per hour"),
             ("sweep", sweep_line(answer.get("sweep") or {})),
+            ("health", _health(answer.get("health") or {})),
         ]
     )
     _needs_you(answer)
@@ -83,6 +84,15 @@ def sweep_line(sweep: Answer) -> str:
     listed = f"{plain(sweep.get('listed', 0))} on the network"
     adopted = f", {plain(sweep['adopted'])} taken in" if sweep.get("adopted") else ""
     return f"{moment(sweep['at'])}: {listed}, {plain(found) or 'all of them known'}{adopted}{_because(sweep)}"
+
+
+def _health(health: Answer) -> str:
+    if not health.get("at"):
+        return "not looked at yet"
+    watched, unwell = plain(health.get("watched", 0)), health.get("unwell")
+    budget = f"{plain(health.get('connections', 0))} connections, at most {plain(health.get('connections_per_s'))}/s"
+    well = f"{plain(unwell)} not well" if unwell else "all well"
+    return f"{moment(health['at'])}: {watched} VMs on {plain(health.get('crns', 0))} CRNs, {well}; {budget}{_because(health)}"
 
 
 def _because(sweep: Answer) -> str:

@@ -81,6 +81,7 @@ class Control:
             "alerts": alerts(services),
             "sweep": sweep_view(services.sweeper.findings),
             "sessions": self._sessions(),
+            **{name: figures() for name, figures in services.figures.items()},
         }
 
     async def vms(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The CRNs: where VMs run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -51,6 +52,10 @@ class Hosts(Protocol):
 
     async def execution(self, url: str, item_hash: str) -> Execution | None:
         """This VM on the CRN's list; None: the list answered, and it is not on it."""
+        ...
+
+    async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
+        """Those of these VMs that are on the CRN's list; it is asked once."""
         ...
 
     async def erase(self, url: str, item_hash: str) -> EraseOutcome:

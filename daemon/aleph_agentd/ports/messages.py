@@ -103,6 +103,10 @@ class Messages(Protocol):
         """By hash, the newest extension that this address has published; empty when it never published one."""
         ...
 
+    async def removing(self, sender: str) -> frozenset[str]:
+        """The hashes of this sender's INSTANCEs that the network is removing. A partial listing raises."""
+        ...
+
     async def network_time(self) -> datetime:
         """A CCN's clock (its `Date` header)."""
         ...

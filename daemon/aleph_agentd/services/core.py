@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
@@ -47,3 +48,5 @@ class Services:
     """What to call the network."""
     notices: list[Callable[[], list[str]]] = field(default_factory=list)
     """More of what is wrong, for every answer: whoever watches something adds its words here."""
+    figures: dict[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
+    """More of what `status` shows, by name."""

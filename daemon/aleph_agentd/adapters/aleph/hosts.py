@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...ports import EraseOutcome, Execution, NetworkTrouble, Notified, NotifyOutcome
@@ -38,6 +39,10 @@ class AlephHosts:
 
     async def execution(self, url: str, item_hash: str) -> Execution | None:
         """This VM on the CRN's list; None: the list answered, and it is not on it."""
+        return (await self.executions(url, [item_hash])).get(item_hash)
+
+    async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
+        """Those of these VMs that are on the CRN's list; it is asked once."""
         base, timeout_s = self._base(url), self._timeouts.executions_s
         answer = await self._http.get(f"{base}/v2/about/executions/list", timeout_s=timeout_s)
         if answer.status == 404:
@@ -45,7 +50,9 @@ class AlephHosts:
         if answer.status != 200:
             raise answer.unexpected()
         with making_sense(answer.endpoint):
-            return find_execution(answer.json(), item_hash, self._allow_local)
+            document = answer.json()
+            found = {item: find_execution(document, item, self._allow_local) for item in item_hashes}
+        return {item: execution for item, execution in found.items() if execution is not None}
 
     async def erase(self, url: str, item_hash: str) -> EraseOutcome:
         """Stop the VM and delete its volumes. Raises KeyMissing without a key."""

@@ -32,12 +32,14 @@ _LATEST = 2**36
 _MOST = 2**31 - 1
 
 
-async def list_instances(ccn: Ccn, host: str, sender: str) -> list[NetworkInstance]:
-    """Every processed or removing INSTANCE of a sender, as one host lists them."""
+async def list_instances(
+    ccn: Ccn, host: str, sender: str, statuses: str = "processed,removing"
+) -> list[NetworkInstance]:
+    """Every INSTANCE of a sender in one of these statuses, as one host lists them."""
     found: dict[str, NetworkInstance | None] = {}
     stated = 0
     for page in range(1, MAX_MESSAGES // PAGE + 2):
-        entries, total = await _page(ccn, host, sender, page)
+        entries, total = await _page(ccn, host, sender, statuses, page)
         stated = max(stated, total)
         _add(f"GET {host}{_PATH}", found, entries, sender)
         if len(entries) < PAGE:
@@ -47,11 +49,11 @@ async def list_instances(ccn: Ccn, host: str, sender: str) -> list[NetworkInstan
     raise NetworkTrouble(f"GET {host}{_PATH}", f"lists more than {MAX_MESSAGES} instances")
 
 
-async def _page(ccn: Ccn, host: str, sender: str, page: int) -> tuple[list[Any], int]:
+async def _page(ccn: Ccn, host: str, sender: str, statuses: str, page: int) -> tuple[list[Any], int]:
     params: Mapping[str, str] = {
         "addresses": sender,
         "msgTypes": "INSTANCE",
-        "msgStatuses": "processed,removing",
+        "msgStatuses": statuses,
         "pagination": str(PAGE),
         "page": str(page),
     }

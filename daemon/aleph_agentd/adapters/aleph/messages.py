@@ -77,6 +77,15 @@ class AlephMessages:
         """The extensions in our AGGREGATE."""
         return await published_ends(self._ccn, owner)
 
+    async def removing(self, sender: str) -> frozenset[str]:
+        """The hashes of this sender's INSTANCEs that the network is removing. A partial listing raises."""
+
+        async def question(host: str) -> frozenset[str]:
+            listed = await list_instances(self._ccn, host, sender, MessageStatus.REMOVING)
+            return frozenset(item.item_hash for item in listed)
+
+        return await self._ccn.ask(question)
+
     async def network_time(self) -> datetime:
         """The `Date` of an answer to a small question."""
 
