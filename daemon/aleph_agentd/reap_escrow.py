@@ -25,13 +25,14 @@ def reap(directory: Path) -> int:
 
 async def _reap(directory: Path) -> int:
     os.umask(0o077)
-    files = list(await asyncio.to_thread(lambda: list(escrow_dir.read_all(directory))))
+    names = await asyncio.to_thread(escrow_dir.names, directory)
     left = 0
     async with open_keyless() as messages:
-        async for outcome in EscrowReaper(SystemClock(), messages).run(files):
+        reaper = EscrowReaper(SystemClock(), messages)
+        async for outcome in reaper.run(names, lambda name: escrow_dir.read(directory / name)):
             left += not outcome.confirmed
             _say(f"{outcome.name}: {outcome.text}")
-    if not files:
+    if not names:
         _say(f"{directory}: no kill switches")
     return FAILED if left else DONE
 

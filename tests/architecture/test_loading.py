@@ -30,3 +30,10 @@ def test_the_human_s_client_loads_no_part_of_the_daemon_s_engine() -> None:
     """`aleph-agentctl` is a client: it answers at once."""
     loaded = _loaded_by("aleph_agentd.control.__main__")
     assert not [name for name in (*_SLOW, "sqlalchemy", "apscheduler", "pydantic") if name in loaded]
+
+
+def test_the_dead_man_s_switch_needs_neither_sdk_nor_database() -> None:
+    """It runs where nothing else of us is left, and must not ask for a key."""
+    loaded = _loaded_by("aleph_agentd.reap_escrow")
+    others = ("sqlalchemy", "apscheduler", "pydantic", "aleph_agentd.app", "aleph_agentd.adapters.config")
+    assert not [name for name in (*_SLOW, *others) if name in loaded]

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from .. import private_files
@@ -45,17 +44,8 @@ def names(directory: Path) -> list[str]:
     return sorted(found)[:MOST_FILES]
 
 
-def read_all(directory: Path) -> Iterator[tuple[str, str | NotOurs]]:
-    """Each name with its file's text, or with why it is not looked at. Raises OSError."""
-    for name in names(directory):
-        try:
-            yield name, _read(directory / name)
-        except NotOurs as why:
-            yield name, why
-
-
-def _read(path: Path) -> str:
-    """A small regular file: no link to somewhere else, no pipe that never ends, no device."""
+def read(path: Path) -> str:
+    """A small regular file: no link to somewhere else, no pipe that never ends, no device. Raises NotOurs."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:

@@ -39,19 +39,18 @@ class EscrowReaper:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._offsets: dict[tuple[str, ...], timedelta] = {}
 
-    async def run(self, files: Iterable[tuple[str, str | NotOurs]]) -> AsyncIterator[Outcome]:
-        """The outcome of each file, as soon as it is known."""
-        for done in asyncio.as_completed([self._file(name, text) for name, text in files]):
+    async def run(self, names: Iterable[str], read: Callable[[str], str]) -> AsyncIterator[Outcome]:
+        """The outcome of each file, as soon as it is known. `read` may raise NotOurs, and may take its time."""
+        for done in asyncio.as_completed([self._file(name, read) for name in names]):
             yield await done
 
-    async def _file(self, name: str, text: str | NotOurs) -> Outcome:
+    async def _file(self, name: str, read: Callable[[str], str]) -> Outcome:
+        # Read only in its turn: the directory may hold more than fits into memory.
         async with self._room:
             try:
-                switch = escrow.read(text) if isinstance(text, str) else None
+                switch = escrow.read(await asyncio.to_thread(read, name))
             except NotOurs as why:
-                text, switch = why, None
-            if switch is None:
-                return Outcome(name, f"refused: {text}", confirmed=False)
+                return Outcome(name, f"refused: {why}", confirmed=False)
             return await self._switch(name, switch)
 
     async def _switch(self, name: str, switch: KillSwitch) -> Outcome:
