@@ -3,7 +3,21 @@
 Only `signer` and `hosts` may hold one (rules: the key never leaves the daemon, and signs only what we build).
 """
 
+import threading
 from typing import Any
+
+_importing = threading.Lock()
+
+
+def open_account(secret: bytes) -> Any:
+    """eth_account's account of a key, with all that it imports late.
+
+    One thread at a time: two that import this tree, or the SDK that stands on it, leave it half imported.
+    """
+    with _importing:
+        from eth_account import Account
+
+        return Account.from_key(secret)
 
 
 class KeyAccount:
@@ -15,9 +29,7 @@ class KeyAccount:
     __slots__ = ("_local",)
 
     def __init__(self, secret: bytes) -> None:
-        from eth_account import Account
-
-        self._local = Account.from_key(secret)
+        self._local = open_account(secret)
 
     def __repr__(self) -> str:
         return f"<KeyAccount {self.get_address()}>"

@@ -7,9 +7,11 @@ import asyncio
 import os
 import threading
 
+from .account import open_account
 from .settings import NetworkSettings
 
 _import_lock = threading.Lock()
+_ANY_SECRET = bytes(31) + b"\x01"
 
 
 class Sdk:
@@ -41,6 +43,8 @@ def _shield() -> None:
 
 
 def _import() -> None:
+    # First and by itself: the event loop may ask for our address, which needs this part of the SDK's tree.
+    open_account(_ANY_SECRET)
     import aleph.sdk.client.authenticated_http
     import aleph.sdk.client.vm_client  # noqa: F401
 
