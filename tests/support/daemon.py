@@ -172,7 +172,7 @@ class DaemonProcess:
     def close(self) -> None:
         """Kill it and remove all that it wrote; pytest shows its log when the test failed."""
         self.kill()
-        print(self.log())
+        print(self.log(), file=sys.stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
