@@ -8,7 +8,7 @@ from .engine import WRITES, back_up, where
 from .errors import StoreBroken, StoreNewer
 from .schema import meta, metadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Step = Callable[[Connection], None]
 
@@ -25,7 +25,12 @@ def _published_extensions(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX ix_extensions_dated_at ON extensions (dated_at)"))
 
 
-STEPS: Mapping[int, Step] = {2: _published_extensions}
+def _lost_hosts(connection: Connection) -> None:
+    """3: since when a VM's CRN is not to be found."""
+    connection.execute(text("ALTER TABLE vms ADD COLUMN host_lost_at BIGINT"))
+
+
+STEPS: Mapping[int, Step] = {2: _published_extensions, 3: _lost_hosts}
 """Version to the step that leads there from the one before; never edited once released."""
 
 _KEY = "schema_version"

@@ -47,6 +47,7 @@ vms = Table(
     Column("next_attempt_at", UtcInstant),
     _words("last_error"),
     Column("unknown_since", UtcInstant),
+    Column("host_lost_at", UtcInstant),
     _words("warned"),
     Column("due_at", UtcInstant, index=True),
     Index("ix_vms_create_id", "create_id"),
