@@ -185,6 +185,8 @@ class Daemon:
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
+        # The one thing before the reaper: whether its rows may be relied on.
+        await self.services.restoration.begin_life()
         await self.services.reaper.recover()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)

@@ -6,6 +6,7 @@ from pathlib import Path
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
 from .adapters.installation import installation_id
+from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
 from .ports import Inventory, Timers
@@ -19,6 +20,7 @@ from .services.publisher import Publisher
 from .services.quotes import Planner
 from .services.reaper import Reaper
 from .services.repairs import Repairs
+from .services.restoration import Restoration
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
@@ -34,16 +36,13 @@ def join(
     jobs, installation = Jobs(), installation_id(settings.database_path.parent)
     treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
     teardown = Teardown(inventory, messages, hosts, signer, clock, jobs)
-    adopter = Adopter(inventory, market, signer, clock)
-    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
-    grace_s = settings.orphan_grace_s
-    sweeper = Sweeper(
-        inventory, messages, signer, clock, jobs, repairs, installation=installation, grace_s=grace_s
+    adopter, repairs, restoration, sweeper = _keepers(
+        settings, inventory, network, clock, jobs, treasury, teardown
     )
     dice = random.Random()  # noqa: S311 - spreads load
     planner = Planner(treasury, market, dice, lambda: sweeper.findings.others_live)
     pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
-    return Services(
+    services = Services(
         inventory=inventory,
         signer=signer,
         market=market,
@@ -70,12 +69,53 @@ def join(
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
+        restoration=restoration,
         publisher=Publisher(inventory, messages, signer, clock, jobs),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
     )
+    guard(services)
+    return services
+
+
+def _keepers(
+    settings: Settings,
+    inventory: Inventory,
+    network: Network,
+    clock: Clock,
+    jobs: Jobs,
+    treasury: Treasury,
+    teardown: Teardown,
+) -> tuple[Adopter, Repairs, Restoration, Sweeper]:
+    """What keeps the inventory as the network is."""
+    signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
+    adopter = Adopter(inventory, market, signer, clock)
+    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
+    counter = StartFile(settings.database_path)
+    restoration = Restoration(inventory, messages, market, signer, clock, counter, repairs, treasury)
+    sweeper = Sweeper(
+        inventory,
+        messages,
+        signer,
+        clock,
+        jobs,
+        repairs,
+        restoration,
+        installation=installation_id(settings.database_path.parent),
+        grace_s=settings.orphan_grace_s,
+    )
+    return adopter, repairs, restoration, sweeper
+
+
+def guard(services: Services) -> None:
+    """What an inventory that is not to be relied on stands in the way of."""
+    restoration = services.restoration
+    services.provisioner.gates.append(restoration.check)
+    services.extender.gates.append(restoration.check)
+    services.reaper.spares = restoration.spares
+    services.notices.append(restoration.alerts)
 
 
 def read_pubkey(path: Path) -> tuple[str, str]:

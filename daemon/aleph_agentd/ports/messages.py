@@ -95,6 +95,10 @@ class Messages(Protocol):
         """Why it was rejected; None when the CCN does not say that it was."""
         ...
 
+    async def sender(self, item_hash: str) -> str | None:
+        """Who signed a message, whatever became of it; None when the network does not say."""
+        ...
+
     async def instances(self, sender: str) -> list[NetworkInstance]:
         """Every processed or removing INSTANCE of this sender, over all pages. A partial listing raises."""
         ...

@@ -14,6 +14,7 @@ from .publisher import Publisher
 from .quotes import Planner
 from .reaper import Reaper
 from .repairs import Repairs
+from .restoration import Restoration
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -38,6 +39,7 @@ class Services:
     sweeper: Sweeper
     adopter: Adopter
     repairs: Repairs
+    restoration: Restoration
     publisher: Publisher
     default_os_image: str
     ssh_pubkey: str

@@ -65,6 +65,22 @@ class AlephMessages:
 
         return await self._ccn.ask(question)
 
+    async def sender(self, item_hash: str) -> str | None:
+        """Who signed it; every status has a shape of its own, and each names the sender."""
+
+        async def question(host: str) -> str | None:
+            answer = await self._ccn.get(host, _path(item_hash), expect=(200, 400, 404))
+            if answer.status != 200:
+                return None
+            with making_sense(answer.endpoint):
+                said = mapping(answer.json())
+                several = said.get("messages")
+                message = several[0] if isinstance(several, list) and several else said.get("message")
+                sender = message.get("sender") if isinstance(message, dict) else None
+                return sender if isinstance(sender, str) else None
+
+        return await self._ccn.ask(question)
+
     async def instances(self, sender: str) -> list[NetworkInstance]:
         """Every processed or removing INSTANCE of this sender. A partial or shifting listing raises."""
 

@@ -20,9 +20,10 @@ from . import events, imports, leases, ledger, messages, requests, vms
 from .exposure import exposure
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
+from .restoring import RestoringStore
 
 
-class SqlInventory(RebuildingStore):
+class SqlInventory(RebuildingStore, RestoringStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
