@@ -9,10 +9,11 @@ from .adapters.installation import installation_id
 from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
-from .ports import Inventory, Timers
+from .ports import Inventory, Messages, Timers
 from .services.adopter import Adopter
 from .services.birth import Birth
 from .services.core import Services
+from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.jobs import Jobs
 from .services.provisioner import Provisioner
@@ -76,7 +77,7 @@ def join(
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
     )
-    guard(services)
+    guard(services, messages)
     return services
 
 
@@ -109,13 +110,25 @@ def _keepers(
     return adopter, repairs, restoration, sweeper
 
 
-def guard(services: Services) -> None:
-    """What an inventory that is not to be relied on stands in the way of."""
+def guard(services: Services, messages: Messages) -> None:
+    """What stands in the way of creates and extensions, and is told with every answer."""
     restoration = services.restoration
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
     services.reaper.spares = restoration.spares
     services.notices.append(restoration.alerts)
+    delegation = Delegation(
+        services.inventory,
+        messages,
+        services.signer,
+        services.clock,
+        services.treasury,
+        services.teardown,
+    )
+    services.provisioner.gates.append(delegation.check)
+    services.sweeper.before.append(delegation.look)
+    services.notices.append(delegation.alerts)
+    services.figures["delegation"] = delegation.figures
 
 
 def read_pubkey(path: Path) -> tuple[str, str]:

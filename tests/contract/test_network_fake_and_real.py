@@ -312,3 +312,16 @@ async def test_the_sender_of_a_message_is_told_whatever_became_of_it(network: Po
     await network.forget(item_hash)
     assert await network.messages.sender(item_hash) == network.signer.address
     assert await network.messages.sender(HASH) is None
+
+
+async def test_a_payer_s_grants_are_told_by_the_agent(network: Ports, request: pytest.FixtureRequest) -> None:
+    """Nobody's grants are none, and one's own account needs none."""
+    payer, agent = "0xPayer", "0xAgent"
+    if isinstance(network.messages, FakeNetwork):
+        network.messages.grants[payer, agent] = frozenset({"INSTANCE", "FORGET", "AGGREGATE"})
+    else:
+        net: DevnetProcess = request.getfixturevalue("devnet")
+        payer, agent = (net.account(role)["address"] for role in ("human", "agent"))
+    assert await network.messages.granted(payer, agent) == {"INSTANCE", "FORGET", "AGGREGATE"}
+    assert await network.messages.granted(payer, network.signer.address) == frozenset()
+    assert await network.messages.granted(agent, payer) == frozenset()

@@ -109,6 +109,8 @@ class FakeNetwork:
         self.next_instance = MessageStatus.PROCESSED
         self.aggregates: dict[str, dict[tuple[str, int], datetime]] = defaultdict(dict)
         self.dates: dict[str, list[datetime]] = defaultdict(list)
+        self.grants: dict[tuple[str, str], frozenset[str]] = {}
+        """By payer and agent: the types of messages that one may send for the other."""
         self.booked: dict[str, list[Expense]] = defaultdict(list)
         """By payer; a VM is booked once, when it is forgotten: the history lags."""
         self.calls: list[tuple[str, str]] = []
@@ -246,6 +248,9 @@ class FakeNetwork:
 
     def _admit(self, posted: Posted) -> MessageStatus:
         """The 24 h rule: error 6 unless the payer could run everything for a day."""
+        if posted.sender != posted.payer and "INSTANCE" not in self._grants(posted):
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+            return MessageStatus.REJECTED
         running = sum(
             self._rate(self.messages[h]) for h in self.billed() if self.messages[h].payer == posted.payer
         )
@@ -266,9 +271,16 @@ class FakeNetwork:
         if not status.on_network:
             posted.rejection = Rejection(501, "the message to forget was not found")
             return MessageStatus.REJECTED
+        owner = self.messages[posted.target].payer
+        if posted.sender != owner and "INSTANCE" not in self._grants(posted, owner):
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+            return MessageStatus.REJECTED
         self.statuses[posted.target] = MessageStatus.FORGOTTEN
         self._book(posted.target)
         return MessageStatus.PROCESSED
+
+    def _grants(self, posted: Posted, owner: str = "") -> frozenset[str]:
+        return self.grants.get((owner or posted.payer, posted.sender), frozenset())
 
     def _book(self, item_hash: str) -> None:
         posted, now = self.messages[item_hash], self._clock.now()
@@ -338,6 +350,12 @@ class FakeNetwork:
         leave()
         entries = sorted(self.aggregates[owner].items(), key=lambda entry: entry[0][1])
         return {item_hash: PublishedEnd(n, expires_at) for (item_hash, n), expires_at in entries}
+
+    async def granted(self, payer: str, agent: str) -> frozenset[str]:
+        """As the test has granted it."""
+        leave = await self._enter("granted", agent)
+        leave()
+        return self.grants.get((payer, agent), frozenset())
 
     async def removing(self, sender: str) -> frozenset[str]:
         """Those of this sender that are being removed."""

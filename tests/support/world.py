@@ -127,10 +127,11 @@ def join(
     clock: ManualClock,
     limits: Limits,
     database: Path,
+    human: str = "",
 ) -> Services:
     """The services over the fakes, as app.py joins them over the adapters."""
     jobs = Jobs()
-    treasury = Treasury(inventory, network, network, clock, limits, "")
+    treasury = Treasury(inventory, network, network, clock, limits, human)
     teardown = Teardown(inventory, network, network, network, clock, jobs)
     adopter = Adopter(inventory, network, network, clock)
     repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
@@ -174,7 +175,7 @@ def join(
         ssh_pubkey_trouble="",
         network="fake",
     )
-    guard(services)
+    guard(services, network)
     return services
 
 
@@ -186,6 +187,8 @@ class Machine:
         self.clock = ManualClock()
         self.network = FakeNetwork(self.clock)
         self.limits = LIMITS
+        self.human = ""
+        """Who pays, in delegated mode."""
 
     @asynccontextmanager
     async def life(self, **limits: Any) -> AsyncIterator[World]:
@@ -193,7 +196,7 @@ class Machine:
         self.limits = replace(self.limits, **limits)
         inventory = await SqlInventory.open(sqlite_url(self.database))
         timers = ManualTimers()
-        services = join(self.network, inventory, timers, self.clock, self.limits, self.database)
+        services = join(self.network, inventory, timers, self.clock, self.limits, self.database, self.human)
         try:
             await services.restoration.begin_life()
             yield World(self.clock, self.network, timers, inventory, services)

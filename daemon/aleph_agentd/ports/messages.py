@@ -107,6 +107,10 @@ class Messages(Protocol):
         """By hash, the newest extension that this address has published; empty when it never published one."""
         ...
 
+    async def granted(self, payer: str, agent: str) -> frozenset[str]:
+        """Which types of messages the payer lets the agent send for it; empty when it grants none."""
+        ...
+
     async def removing(self, sender: str) -> frozenset[str]:
         """The hashes of this sender's INSTANCEs that the network is removing. A partial listing raises."""
         ...

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -40,6 +41,8 @@ class Sweeper:
         self._jobs, self._installation, self._grace = jobs, installation, timedelta(seconds=grace_s)
         self._repairs, self._restoration = repairs, restoration
         self._greeted: dict[str, None] = {}
+        self.before: list[Callable[[], Awaitable[None]]] = []
+        """What else is looked at with every sweep, before it."""
         self.findings = Findings(datetime.fromtimestamp(0, UTC), trouble="no sweep has run yet")
 
     async def first_look(self, session: str) -> list[str]:
@@ -63,6 +66,8 @@ class Sweeper:
         await self._jobs.start("sweep", lambda: self._sweep(anyway=True))
 
     async def _sweep(self, *, anyway: bool = False) -> None:
+        for look in self.before:
+            await look()
         before, self.findings = self.findings, await self._look()
         known = {orphan.item_hash for orphan in before.orphans} | {vm.item_hash for vm in before.undead}
         now = self._clock.now()

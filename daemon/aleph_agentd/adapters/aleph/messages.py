@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from ...domain.delegation import grants_of
 from ...domain.model import NetworkInstance, PublishedEnd, SignedMessage
 from ...ports import MessageStatus, Rejection
 from .ccn import Ccn
@@ -21,6 +22,7 @@ _REASONS = {
     301: "the OS image is not known to the network",
     501: "the message to forget was not found",
 }
+_SECURITY = "security"
 _NO_SUCH_HASH = "0" * 64
 
 
@@ -92,6 +94,20 @@ class AlephMessages:
     async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
         """The extensions in our AGGREGATE."""
         return await published_ends(self._ccn, owner)
+
+    async def granted(self, payer: str, agent: str) -> frozenset[str]:
+        """From the payer's `security` aggregate, which is what nodes decide by."""
+
+        async def question(host: str) -> frozenset[str]:
+            path = f"/api/v0/aggregates/{quote(payer, safe='')}.json"
+            answer = await self._ccn.get(host, path, {"keys": _SECURITY}, expect=(200, 404))
+            if answer.status == 404:
+                return frozenset()
+            with making_sense(answer.endpoint):
+                data = mapping(mapping(answer.json())["data"])
+                return grants_of(mapping(data.get(_SECURITY) or {}).get("authorizations"), agent)
+
+        return await self._ccn.ask(question)
 
     async def removing(self, sender: str) -> frozenset[str]:
         """The hashes of this sender's INSTANCEs that the network is removing. A partial listing raises."""
