@@ -22,6 +22,7 @@ from .services.quotes import Planner
 from .services.reaper import Reaper
 from .services.repairs import Repairs
 from .services.restoration import Restoration
+from .services.retention import Retention
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
@@ -40,8 +41,7 @@ def join(
     adopter, repairs, restoration, sweeper = _keepers(
         settings, inventory, network, clock, jobs, treasury, teardown
     )
-    dice = random.Random()  # noqa: S311 - spreads load
-    planner = Planner(treasury, market, dice, lambda: sweeper.findings.others_live)
+    planner = Planner(treasury, market, _dice(), lambda: sweeper.findings.others_live)
     pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
     services = Services(
         inventory=inventory,
@@ -71,6 +71,7 @@ def join(
         adopter=adopter,
         repairs=repairs,
         restoration=restoration,
+        retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
@@ -79,6 +80,10 @@ def join(
     )
     guard(services, messages)
     return services
+
+
+def _dice() -> random.Random:
+    return random.Random()  # noqa: S311 - spreads load
 
 
 def _keepers(

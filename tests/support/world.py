@@ -25,6 +25,7 @@ from aleph_agentd.services.quotes import CreateRequest, Planner
 from aleph_agentd.services.reaper import Reaper
 from aleph_agentd.services.repairs import Repairs
 from aleph_agentd.services.restoration import Restoration
+from aleph_agentd.services.retention import Retention
 from aleph_agentd.services.sweeper import Sweeper
 from aleph_agentd.services.teardown import Teardown
 from aleph_agentd.services.treasury import Treasury
@@ -169,6 +170,7 @@ def join(
         adopter=adopter,
         repairs=repairs,
         restoration=restoration,
+        retention=Retention(inventory, network, clock, teardown, restoration),
         publisher=Publisher(inventory, network, network, clock, jobs),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,

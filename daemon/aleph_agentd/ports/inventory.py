@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
 from .rebuilding import Rebuilding
 from .restoring import Restoring
+from .retention import Retention
 
 
 class StaleRow(Exception):
@@ -32,7 +33,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Restoring, Protocol):
+class Inventory(Rebuilding, Restoring, Retention, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened

@@ -15,6 +15,7 @@ from .quotes import Planner
 from .reaper import Reaper
 from .repairs import Repairs
 from .restoration import Restoration
+from .retention import Retention
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -40,6 +41,7 @@ class Services:
     adopter: Adopter
     repairs: Repairs
     restoration: Restoration
+    retention: Retention
     publisher: Publisher
     default_os_image: str
     ssh_pubkey: str

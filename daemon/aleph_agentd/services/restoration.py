@@ -146,6 +146,13 @@ class Restoration:
         if self._mark is None:
             return findings
         try:
+            return await self._fold_in(findings)
+        except StoreTrouble as trouble:
+            self._wait("room in the inventory", trouble)
+            return findings
+
+    async def _fold_in(self, findings: Findings) -> Findings:
+        try:
             ends = await self._messages.published_ends(self._signer.address)
         except (NetworkTrouble, KeyMissing) as trouble:
             self._wait("the published extensions", trouble)

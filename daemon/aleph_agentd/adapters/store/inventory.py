@@ -21,9 +21,10 @@ from .exposure import exposure
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
 from .restoring import RestoringStore
+from .retention import RetentionStore
 
 
-class SqlInventory(RebuildingStore, RestoringStore):
+class SqlInventory(RebuildingStore, RestoringStore, RetentionStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
