@@ -36,7 +36,7 @@ FATES = settings(
     print_blob=True,
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate] if os.environ.get("NOSHRINK") else [Phase.generate, Phase.shrink],
+    phases=[Phase.generate, Phase.shrink],
 )
 """The same fates in every run of the suite; `HYPOTHESIS_PROFILE=long` draws new and longer ones."""
 
@@ -95,7 +95,7 @@ class Fates(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: in the end nothing is left, and everything is paid for."""
         try:
-            if not self.estate.broken:
+            if not self.estate.promises.broken:
                 self.estate.end()
         finally:
             self.estate.close()
@@ -145,7 +145,7 @@ class Fates(RuleBasedStateMachine):
     def destroy(self, which: int, moment: float) -> None:
         """An agent is done, or never wanted it."""
         if vm := self._pick(which, LIVE):
-            self.estate.destroyed.add(vm.item_hash)
+            self.estate.promises.destroyed.add(vm.item_hash)
             self.estate.call("aleph_destroy_vm", owner(vm), item_hash=vm.item_hash)
             self.estate.pass_time(moment)
 
@@ -195,7 +195,7 @@ class Fates(RuleBasedStateMachine):
     @rule(which=WHICH, drift=st.sampled_from(sorted(DRIFTS)))
     def message_drifts(self, which: int, drift: str) -> None:
         """Another node, the payer, or the network itself decides otherwise."""
-        network, outside = self.estate.network, self.estate.outside
+        network, outside = self.estate.network, self.estate.promises.outside
         before, after = DRIFTS[drift]
         if fitting := [item for item in network.ours() if network.statuses[item] in before]:
             item_hash = fitting[which % len(fitting)]
@@ -208,7 +208,7 @@ class Fates(RuleBasedStateMachine):
         network = self.estate.network
         if lost := network.in_transit():
             message = lost[which % len(lost)]
-            self.estate.outside.revived.add(message.item_hash)
+            self.estate.promises.outside.revived.add(message.item_hash)
             self.estate.loop.run_until_complete(network.arrives(message))
         vm = self._pick(which, [VmState.DESTROYING, VmState.GONE])
         if vm and vm.verified_at is None and vm.item_hash in network.notified:
