@@ -121,7 +121,9 @@ class _Crowd:
         async with open_network(settings) as network:
             create = await network.signer.sign_instance(spec)
             (forget,) = await network.signer.sign_forgets(create.item_hash, spec.payer, 1)
-        instance, kill = (json.loads(json.loads(message.body)["item_content"]) for message in (create, forget))
+        instance, kill = (
+            json.loads(json.loads(message.body)["item_content"]) for message in (create, forget)
+        )
         return instance, kill
 
     def settle(self, size: int, mortal: int) -> None:
@@ -142,7 +144,9 @@ class _Crowd:
         connection.execute(insert(schema.vms), [to_row(vm) for vm, _ in made])
         messages = [{"item_hash": vm.item_hash, "body": json.dumps(raw)} for vm, raw in made]
         connection.execute(insert(schema.signed_messages), messages)
-        switches = [row for n, (vm, _) in zip(numbers, made, strict=True) for row in self._forgets(vm, n < mortal)]
+        switches = [
+            row for n, (vm, _) in zip(numbers, made, strict=True) for row in self._forgets(vm, n < mortal)
+        ]
         connection.execute(insert(schema.forgets), switches)
         connection.execute(insert(schema.ledger), [_reservation(vm) for vm, _ in made])
         connection.execute(insert(schema.events), [_event(vm) for vm, _ in made])

@@ -94,9 +94,7 @@ def _starts(empty: DaemonProcess, many: DaemonProcess, sizes: Sizes) -> Figure:
 # ---------------------------------------------------------------------- while nothing ends
 
 
-def _quiet(
-    empty: DaemonProcess, few: DaemonProcess, many: DaemonProcess, sizes: Sizes
-) -> Iterator[Figure]:
+def _quiet(empty: DaemonProcess, few: DaemonProcess, many: DaemonProcess, sizes: Sizes) -> Iterator[Figure]:
     pids = {daemon: _warm(daemon) for daemon in (empty, few, many)}
     for what, read in (("resident memory", resident_mib), ("its peak", peak_mib)):
         grown = read(pids[many]) - read(pids[empty])
@@ -187,8 +185,12 @@ def _mass(
         busy = _pings(line, look.done)
     took = look.last - at.timestamp()
     floor = len(mass) * CCN_S / AT_ONCE
-    detail = f"{took:.1f} s against {floor:.1f} s: {len(mass)} × {CCN_S:g} s / {AT_ONCE}, {DEAD:.0%} of CRNs dead"
-    yield Figure(f"scale: {len(mass)} leases end at once, all forgotten", took / floor, "×", MAX_MASS, detail, 1)
+    detail = (
+        f"{took:.1f} s against {floor:.1f} s: {len(mass)} × {CCN_S:g} s / {AT_ONCE}, {DEAD:.0%} of CRNs dead"
+    )
+    yield Figure(
+        f"scale: {len(mass)} leases end at once, all forgotten", took / floor, "×", MAX_MASS, detail, 1
+    )
     late = _known(crowd.lateness(daemon, mass), mass)
     yield worst("scale: lateness of their teardowns' start, 99 % within", "s", late, MAX_LATE_S)
     detail = f"{median(busy) * 1e3:.2f} ms against {median(idle) * 1e3:.2f} ms before"
@@ -268,7 +270,12 @@ def _health(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Figure:
     most = max(sum(at <= other < at + window for other in times) for at in times)
     detail = f"{len(lists)} lists of CRNs and {len(door.knocks)} knocks at SSH; the most in {window:g} s"
     return Figure(
-        "scale: health probes, connections", most / window, "per s", 1.1 * CONNECTIONS_PER_S, detail, len(times)
+        "scale: health probes, connections",
+        most / window,
+        "per s",
+        1.1 * CONNECTIONS_PER_S,
+        detail,
+        len(times),
     )
 
 

@@ -235,6 +235,30 @@ async def test_pages_walk_over_all_rows_newest_first(inventory: Inventory) -> No
         await inventory.page(states=list(LIVE), limit=4, after=a_hash("nothing"))
 
 
+async def test_the_lease_that_ends_first_is_found_however_many_are_newer(inventory: Inventory) -> None:
+    """Rows that are being torn down, or are gone, hold no lease."""
+    assert await inventory.next_end() is None
+    made = [a_vm(n, created_at=NOW + n * HOUR, expires_at=NOW + (9 - n % 5) * HOUR) for n in range(10)]
+    await admitted(inventory, *made)
+    await inventory.move(made[4].item_hash, S.DESTROYING, "asked", NOW, destroy_at=NOW, next_attempt_at=NOW)
+    await inventory.move(made[9].item_hash, S.FAILED, "refused", NOW, ended_at=NOW)
+    found = await inventory.next_end()
+    assert found is not None
+    assert found.item_hash in {made[3].item_hash, made[8].item_hash}
+
+
+async def test_what_is_stuck_is_found_however_many_are_newer(inventory: Inventory) -> None:
+    """The longest stuck first; one that has failed only a few times is not."""
+    made = [a_vm(n, created_at=NOW + n * HOUR) for n in range(5)]
+    await admitted(inventory, *made)
+    for vm, attempts, ordered in zip(made, (6, 5, 9, 6), (2, 0, 1, 3), strict=False):
+        at = NOW + ordered * HOUR
+        await inventory.move(vm.item_hash, S.DESTROYING, "asked", NOW, destroy_at=at, attempts=attempts)
+    assert [vm.name for vm in await inventory.stuck(10)] == ["vm-2", "vm-0", "vm-3"]
+    assert [vm.name for vm in await inventory.stuck(1)] == ["vm-2"]
+    assert all(vm.stuck for vm in await inventory.stuck(10))
+
+
 async def test_attempts_of_one_create_come_oldest_first(inventory: Inventory) -> None:
     """Each attempt on another CRN is a row of its own."""
     made = [a_vm(n, create_id="c", name=f"n{n}", created_at=NOW + n * HOUR) for n in (2, 1, 3)]

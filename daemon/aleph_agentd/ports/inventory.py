@@ -81,6 +81,14 @@ class Inventory(Rebuilding, Protocol):
         """How many rows are in these states."""
         ...
 
+    async def next_end(self) -> Vm | None:
+        """The row whose lease ends first, of all that run; None when none runs."""
+        ...
+
+    async def stuck(self, limit: int) -> list[Vm]:
+        """Rows whose teardown failed often (`Vm.stuck`), those first that were ordered to end first."""
+        ...
+
     async def due(self, now: datetime, limit: int) -> list[Vm]:
         """Rows whose `leases.due_at` has come, most urgent first."""
         ...

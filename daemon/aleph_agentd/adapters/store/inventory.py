@@ -61,6 +61,14 @@ class SqlInventory(RebuildingStore):
         """How many rows are in these states."""
         return await self._read(lambda c: vms.count(c, states))
 
+    async def next_end(self) -> Vm | None:
+        """The row whose lease ends first."""
+        return await self._read(vms.next_end)
+
+    async def stuck(self, limit: int) -> list[Vm]:
+        """Rows whose teardown failed often."""
+        return await self._read(lambda c: vms.stuck(c, limit))
+
     async def due(self, now: datetime, limit: int) -> list[Vm]:
         """Rows whose time has come, most urgent first."""
         return await self._read(lambda c: vms.due(c, now, limit))
