@@ -33,7 +33,7 @@ def join(
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
     jobs, installation = Jobs(), installation_id(settings.database_path.parent)
     treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
-    teardown = Teardown(inventory, messages, hosts, signer, clock, jobs)
+    teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter = Adopter(inventory, market, signer, clock)
     repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
     grace_s = settings.orphan_grace_s

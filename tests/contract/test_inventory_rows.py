@@ -291,3 +291,31 @@ async def test_events_are_read_from_where_one_stopped(inventory: Inventory) -> N
     assert await inventory.events(first.id, 10) == [second]
     assert await inventory.events(0, 1) == [first]
     assert await inventory.events(second.id, 10) == []
+
+
+async def test_reaping_orders_exactly_the_ended_leases_the_dearest_first(inventory: SqlInventory) -> None:
+    """One transaction, one event each; what still runs, and what ends already, is left alone."""
+    for seed, factor, hours in ((1, 1, 1), (2, 4, 1), (3, 2, 1), (4, 1, 3)):
+        vm = a_vm(seed, rate=Decimal(4) * factor, created_at=NOW, expires_at=NOW + hours * HOUR)
+        await inventory.admit(an_intent(vm), allow, NOW)
+    ended = await inventory.reap(NOW + HOUR, NOW + HOUR, 2)
+    assert [vm.item_hash for vm in ended] == [a_hash(2), a_hash(3)]
+    assert {vm.state for vm in ended} == {VmState.DESTROYING}
+    assert {vm.destroy_at for vm in ended} == {NOW + HOUR}
+    assert [vm.item_hash for vm in await inventory.reap(NOW + HOUR, NOW + HOUR, 2)] == [a_hash(1)]
+    assert await inventory.reap(NOW + HOUR, NOW + HOUR, 2) == []
+    kinds = [(event.kind, event.item_hash) for event in await inventory.events(0, 100)]
+    assert kinds[4:] == [("destroying", a_hash(2)), ("destroying", a_hash(3)), ("destroying", a_hash(1))]
+
+
+async def test_hurrying_makes_postponed_teardowns_due(inventory: SqlInventory) -> None:
+    """All of them, or those whose erase waits for one CRN; never what is not being torn down."""
+    for seed, url in ((1, "https://a.example"), (2, "https://a.example"), (3, "https://b.example")):
+        await inventory.admit(an_intent(a_vm(seed, crn_url=url)), allow, NOW)
+        await inventory.move(a_hash(seed), VmState.DESTROYING, "over", NOW, next_attempt_at=NOW + HOUR)
+    await inventory.admit(an_intent(a_vm(4, crn_url="https://a.example")), allow, NOW)
+    await inventory.note(a_hash(1), forgotten_at=NOW)
+    assert await inventory.hurry(NOW, "https://a.example") == 1
+    assert [vm.item_hash for vm in await inventory.due(NOW, 10)] == [a_hash(1)]
+    assert await inventory.hurry(NOW) == 2
+    assert {vm.item_hash for vm in await inventory.due(NOW, 10)} == {a_hash(1), a_hash(2), a_hash(3)}

@@ -165,6 +165,22 @@ async def test_a_forget_ends_billing_at_once_and_a_second_one_changes_nothing(ne
     assert await network.forget(item_hash) is MessageStatus.FORGOTTEN
 
 
+async def test_many_messages_are_asked_about_at_once(network: Ports) -> None:
+    """Who is listed with a status is so; who is not may be anything."""
+    lives, ended = await network.create(), await network.create()
+    await network.forget(ended)
+    asked = [lives, ended, HASH]
+    assert await network.messages.which(asked, MessageStatus.PROCESSED) == {lives}
+    assert await network.messages.which(asked, MessageStatus.FORGOTTEN) == {ended}
+
+
+async def test_one_ccn_has_one_opinion(network: Ports) -> None:
+    """At least one; a second host would have its own."""
+    assert await network.messages.opinions(HASH) == (MessageStatus.UNKNOWN,)
+    item_hash = await network.create()
+    assert await network.messages.opinions(item_hash) == (MessageStatus.PROCESSED,)
+
+
 async def test_forgets_of_one_vm_differ_so_that_one_can_follow_a_burnt_one(network: Ports) -> None:
     """rules.md 3: posted before its target it is refused, and the same bytes do nothing afterwards."""
     message = await network.sign()

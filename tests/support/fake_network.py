@@ -101,6 +101,10 @@ class FakeNetwork:
         self.crn_does: dict[str, CrnMood] = {}
         self.messages: dict[str, Posted] = {}
         self.statuses: dict[str, MessageStatus] = {}
+        self.revoked = False
+        """The payer has taken back that this key may act for it."""
+        self.elsewhere: dict[str, MessageStatus] | None = None
+        """What a second CCN says otherwise; None: there is no second one."""
         self.pools: dict[str, set[str]] = defaultdict(set)
         self.booting: set[str] = set()
         """VMs whose CRN does not name their address yet."""
@@ -258,6 +262,9 @@ class FakeNetwork:
     def _forget(self, posted: Posted) -> MessageStatus:
         """A FORGET ends what is processed or removing; of a pending target it waits; else it is burnt."""
         posted.target = posted.content["target"]
+        if self.revoked:
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+            return MessageStatus.REJECTED
         status = self.statuses.get(posted.target, MessageStatus.UNKNOWN)
         if status is MessageStatus.PENDING:
             return MessageStatus.PENDING
@@ -288,6 +295,19 @@ class FakeNetwork:
             if self.statuses[waiting] is MessageStatus.PENDING:
                 self.statuses[waiting] = self._forget(posted)
         return self.statuses.get(item_hash, MessageStatus.UNKNOWN)
+
+    async def opinions(self, item_hash: str) -> tuple[MessageStatus, ...]:
+        """This CCN's, and that of another one if there is one."""
+        said = await self.status(item_hash)
+        return (said,) if self.elsewhere is None else (said, self.elsewhere.get(item_hash, said))
+
+    async def which(self, item_hashes: Sequence[str], status: MessageStatus) -> frozenset[str]:
+        """Those of the listing with this status; PROCESSED stands for removing as well."""
+        leave = await self._enter("which", ",".join(item_hashes))
+        leave()
+        listed = {status} | ({MessageStatus.REMOVING} if status is MessageStatus.PROCESSED else set())
+        instances = self.of_kind("INSTANCE")
+        return frozenset(h for h in item_hashes if h in instances and self.statuses[h] in listed)
 
     async def rejection(self, item_hash: str) -> Rejection | None:
         """Only of what is rejected."""

@@ -123,7 +123,7 @@ def join(
     """The services over the fakes, as app.py joins them over the adapters."""
     jobs = Jobs()
     treasury = Treasury(inventory, network, network, clock, limits, "")
-    teardown = Teardown(inventory, network, network, network, clock, jobs)
+    teardown = Teardown(inventory, network, network, network, network, clock, jobs)
     adopter = Adopter(inventory, network, network, clock)
     repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
     sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, installation=HOME, grace_s=900)

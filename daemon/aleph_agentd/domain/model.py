@@ -103,8 +103,10 @@ class Vm:
     last_error: str = ""
     unknown_since: datetime | None = None
     """Since when the network says that it does not know the message."""
+    host_lost_at: datetime | None = None
+    """Since when its CRN has not answered and is not on the CRN list any more."""
     warned: str = ""
-    """A flag for people: `stale`, `removing`, …; empty when all is well."""
+    """A flag for people: `stale`, `removing`, `gone_unverified`, …; empty when all is well."""
 
     @property
     def hourly_units(self) -> int:

@@ -93,6 +93,14 @@ class Inventory(Rebuilding, Protocol):
         """Rows whose `leases.due_at` has come, most urgent first."""
         ...
 
+    async def reap(self, by: datetime, now: datetime, limit: int) -> list[Vm]:
+        """Order the teardown of the leases that ended by then, the dearest first; the rows as they are now."""
+        ...
+
+    async def hurry(self, now: datetime, crn_url: str = "") -> int:
+        """Teardowns that were postponed are due now: all, or those whose erase waits for one CRN. How many."""
+        ...
+
     async def next_due_at(self) -> datetime | None:
         """The earliest `leases.due_at` of all rows; may lie in the past."""
         ...

@@ -1,5 +1,6 @@
 """The key and the CCN: what is signed, posted and said of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -89,6 +90,17 @@ class Messages(Protocol):
 
     async def status(self, item_hash: str) -> MessageStatus:
         """What one CCN says of it now."""
+        ...
+
+    async def opinions(self, item_hash: str) -> tuple[MessageStatus, ...]:
+        """What each CCN that answers says of it now (rules.md 2); at least one."""
+        ...
+
+    async def which(self, item_hashes: Sequence[str], status: MessageStatus) -> frozenset[str]:
+        """Those INSTANCEs among at most 64 that one CCN lists as FORGOTTEN, or as PROCESSED or removing.
+
+        Not to be among them says nothing.
+        """
         ...
 
     async def rejection(self, item_hash: str) -> Rejection | None:

@@ -6,8 +6,8 @@ import logging
 from ..domain import escrow
 from ..domain.model import LIVE, SignedMessage, Vm
 from ..ports import EscrowFiles, Inventory, KeyMissing, Signer
+from .billing_end import FORGETS_PER_VM
 from .jobs import Jobs
-from .teardown import FORGETS_PER_VM
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,12 @@ from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
 from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
+from .billing_end import FORGETS_PER_VM
 from .birth import Birth, Stillborn
 from .intents import instance_spec, new_row
 from .jobs import Jobs
 from .quotes import CreateRequest, Plan, Planner
-from .teardown import FORGETS_PER_VM, Teardown
+from .teardown import Teardown
 from .treasury import Treasury, moved_too_far
 
 log = logging.getLogger(__name__)

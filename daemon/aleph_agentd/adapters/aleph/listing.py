@@ -4,7 +4,7 @@ A CCN states a total with every page, counted from a cache while the page is ful
 one. So we go on until a page is short, and then we must hold as many as any page has stated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,6 +47,23 @@ async def list_instances(
                 raise NetworkTrouble(f"GET {host}{_PATH}", f"listed {len(found)} of {stated} instances")
             return [instance for instance in found.values() if instance is not None]
     raise NetworkTrouble(f"GET {host}{_PATH}", f"lists more than {MAX_MESSAGES} instances")
+
+
+async def list_among(ccn: Ccn, host: str, item_hashes: Sequence[str], statuses: str) -> frozenset[str]:
+    """The hashes of those INSTANCEs, one page at most, that a host lists with these statuses."""
+    if len(item_hashes) > PAGE:
+        raise ValueError(f"at most {PAGE} hashes fit into one question")
+    params = {
+        "hashes": ",".join(item_hashes),
+        "msgTypes": "INSTANCE",
+        "msgStatuses": statuses,
+        "pagination": str(PAGE),
+        "page": "1",
+    }
+    answer = await ccn.get(host, _PATH, params)
+    with making_sense(answer.endpoint):
+        listed = [mapping(entry)["item_hash"] for entry in listing(mapping(answer.json())["messages"])]
+        return frozenset(item_hashes) & frozenset(map(sha256, listed))
 
 
 async def _page(ccn: Ccn, host: str, sender: str, statuses: str, page: int) -> tuple[list[Any], int]:

@@ -1,6 +1,7 @@
 """Messages on the core channel nodes: post, status, why it was refused."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from ...ports import MessageStatus, Rejection
 from .ccn import Ccn
 from .checked import clean, making_sense, mapping, number, text, whole
 from .extensions import published_ends
-from .listing import list_instances
+from .listing import list_among, list_instances
 
 _REASONS = {
     1: "the signature is wrong",
@@ -21,6 +22,8 @@ _REASONS = {
     301: "the OS image is not known to the network",
     501: "the message to forget was not found",
 }
+_LISTED_AS = {MessageStatus.PROCESSED: "processed,removing", MessageStatus.FORGOTTEN: "forgotten"}
+"""A CCN refuses to list forgotten messages together with others."""
 _NO_SUCH_HASH = "0" * 64
 
 
@@ -40,15 +43,27 @@ class AlephMessages:
     async def status(self, item_hash: str) -> MessageStatus:
         """What one CCN says of it now."""
 
-        async def question(host: str) -> MessageStatus:
-            answer = await self._ccn.get(host, f"{_path(item_hash)}/status", expect=(200, 404))
-            if answer.status == 404:
-                return MessageStatus.UNKNOWN
-            with making_sense(answer.endpoint):
-                said = mapping(answer.json())
-                if said.get("item_hash", item_hash) != item_hash:
-                    raise ValueError("the status of another message")
-                return MessageStatus(text(said["status"]).lower())
+        return await self._ccn.ask(lambda host: self._status(host, item_hash))
+
+    async def opinions(self, item_hash: str) -> tuple[MessageStatus, ...]:
+        """What each CCN that answers says of it."""
+        return await self._ccn.ask_all(lambda host: self._status(host, item_hash))
+
+    async def _status(self, host: str, item_hash: str) -> MessageStatus:
+        answer = await self._ccn.get(host, f"{_path(item_hash)}/status", expect=(200, 404))
+        if answer.status == 404:
+            return MessageStatus.UNKNOWN
+        with making_sense(answer.endpoint):
+            said = mapping(answer.json())
+            if said.get("item_hash", item_hash) != item_hash:
+                raise ValueError("the status of another message")
+            return MessageStatus(text(said["status"]).lower())
+
+    async def which(self, item_hashes: Sequence[str], status: MessageStatus) -> frozenset[str]:
+        """Those among a few INSTANCEs that one CCN lists with this status; the others may have any."""
+
+        async def question(host: str) -> frozenset[str]:
+            return await list_among(self._ccn, host, item_hashes, _LISTED_AS[status])
 
         return await self._ccn.ask(question)
 

@@ -73,6 +73,14 @@ class SqlInventory(RebuildingStore):
         """Rows whose time has come, most urgent first."""
         return await self._read(lambda c: vms.due(c, now, limit))
 
+    async def reap(self, by: datetime, now: datetime, limit: int) -> list[Vm]:
+        """Order the teardown of ended leases, in one transaction."""
+        return await self._transact(lambda c: leases.reap(c, by, now, limit))
+
+    async def hurry(self, now: datetime, crn_url: str = "") -> int:
+        """Postponed teardowns are due now."""
+        return await self._transact(lambda c: vms.hurry(c, now, crn_url))
+
     async def next_due_at(self) -> datetime | None:
         """The earliest due time of all rows."""
         return await self._read(vms.next_due_at)

@@ -159,19 +159,32 @@ def count(connection: Connection, states: Sequence[VmState]) -> int:
 
 def due(connection: Connection, now: datetime, limit: int) -> list[Vm]:
     """Rows whose time has come, in the order of `leases.urgency`."""
+    return _most_urgent(connection, select(vms).where(vms.c.due_at <= now), limit)
+
+
+def ended(connection: Connection, by: datetime, limit: int) -> list[Vm]:
+    """Rows whose lease is over, kept from changing until the transaction ends."""
+    query = select(vms).where(vms.c.due_at <= by, vms.c.state.in_(LEASED), vms.c.expires_at <= by)
+    return _most_urgent(connection, query.with_for_update(), limit)
+
+
+def _most_urgent(connection: Connection, query: Select[Any], limit: int) -> list[Vm]:
     billing = and_(vms.c.state.in_(LIVE), vms.c.forgotten_at.is_(None))
-    query = (
-        select(vms)
-        .where(vms.c.due_at <= now)
-        .order_by(
-            billing.desc(),
-            vms.c.state.in_(LEASED).desc(),
-            cast(type_coerce(vms.c.rate, Text), Float).desc(),
-            vms.c.due_at,
-        )
-        .limit(limit)
+    ordered = query.order_by(
+        billing.desc(),
+        vms.c.state.in_(LEASED).desc(),
+        cast(type_coerce(vms.c.rate, Text), Float).desc(),
+        vms.c.due_at,
     )
-    return [to_vm(row) for row in connection.execute(query)]
+    return [to_vm(row) for row in connection.execute(ordered.limit(limit))]
+
+
+def hurry(connection: Connection, now: datetime, crn_url: str) -> int:
+    """Postponed teardowns are due now: all, or those whose erase waits for one CRN."""
+    waits = and_(vms.c.state == VmState.DESTROYING, vms.c.next_attempt_at > now)
+    if crn_url:
+        waits = and_(waits, vms.c.crn_url == crn_url, vms.c.forgotten_at.is_not(None))
+    return connection.execute(update(vms).where(waits).values(next_attempt_at=now, due_at=now)).rowcount
 
 
 def next_due_at(connection: Connection) -> datetime | None:
