@@ -27,7 +27,7 @@ from aleph_agentd.adapters.store.types import microseconds
 from aleph_agentd.domain.clock import iso
 from aleph_agentd.domain.model import Stamp, Vm, VmState
 from aleph_agentd.ports import InstanceSpec
-from aleph_agentd.services.teardown import FORGETS_PER_VM
+from aleph_agentd.services.billing_end import FORGETS_PER_VM
 from aleph_devnet.accounts import Account
 from aleph_devnet.credits import Charge, ms
 from aleph_devnet.message import PROCESSED, Message
