@@ -111,7 +111,7 @@ def _warm(daemon: DaemonProcess) -> int:
     """Start it and wait until it has swept; its process id."""
     daemon.start()
     deadline = time.monotonic() + ANSWER_S
-    while _status(daemon)["sweep"]["trouble"]:
+    while not daemon.control_socket.exists() or _status(daemon)["sweep"]["trouble"]:
         if time.monotonic() > deadline:
             raise RuntimeError(f"no sweep: {_status(daemon)['sweep']}")
         time.sleep(0.2)
