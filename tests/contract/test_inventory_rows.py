@@ -179,6 +179,8 @@ async def test_the_next_due_time_follows_every_change(inventory: Inventory) -> N
     assert await inventory.next_due_at() == NOW + 3 * HOUR
     await inventory.move(a_hash(2), S.DESTROYING, "asked", NOW, destroy_at=NOW)
     assert await inventory.next_due_at() == NOW
+    assert await inventory.next_due_at(NOW) == NOW + 4 * HOUR
+    assert await inventory.next_due_at(NOW + 4 * HOUR) is None
     assert await inventory.due(NOW - HOUR, 10) == []
 
 

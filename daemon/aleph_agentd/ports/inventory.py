@@ -108,8 +108,8 @@ class Inventory(Rebuilding, FreezeLog, Protocol):
         """Teardowns that were postponed are due now: all, or those whose erase waits for one CRN. How many."""
         ...
 
-    async def next_due_at(self) -> datetime | None:
-        """The earliest `leases.due_at` of all rows; may lie in the past."""
+    async def next_due_at(self, after: datetime | None = None) -> datetime | None:
+        """The earliest `leases.due_at` of all rows, or of those later than `after`; may lie in the past."""
         ...
 
     async def move(

@@ -85,9 +85,9 @@ class SqlInventory(RebuildingStore, FreezeStore):
         """Postponed teardowns are due now."""
         return await self._transact(lambda c: vms.hurry(c, now, crn_url))
 
-    async def next_due_at(self) -> datetime | None:
-        """The earliest due time of all rows."""
-        return await self._read(vms.next_due_at)
+    async def next_due_at(self, after: datetime | None = None) -> datetime | None:
+        """The earliest due time of all rows, or of those later than `after`."""
+        return await self._read(lambda c: vms.next_due_at(c, after))
 
     async def move(
         self,

@@ -189,9 +189,12 @@ def hurry(connection: Connection, now: datetime, crn_url: str) -> int:
     return connection.execute(update(vms).where(waits).values(next_attempt_at=now, due_at=now)).rowcount
 
 
-def next_due_at(connection: Connection) -> datetime | None:
-    """The earliest due time of all rows."""
-    earliest: datetime | None = connection.scalar(select(func.min(vms.c.due_at)))
+def next_due_at(connection: Connection, after: datetime | None) -> datetime | None:
+    """The earliest due time of all rows, or of those later than `after`."""
+    query = select(func.min(vms.c.due_at))
+    earliest: datetime | None = connection.scalar(
+        query if after is None else query.where(vms.c.due_at > after)
+    )
     return earliest
 
 
