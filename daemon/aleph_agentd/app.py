@@ -259,6 +259,7 @@ class Daemon:
 
     async def _tell_systemd(self) -> None:
         overview = await self.services.treasury.overview("")
-        ends = [vm.expires_at for vm in overview.live]
-        left = f", next end in {span((min(ends) - self._clock.now()).total_seconds())}" if ends else ""
-        systemd.notify(STATUS=f"{len(overview.live)} VMs{left}")
+        ending, left = overview.next_end, ""
+        if ending is not None:
+            left = f", next end in {span((ending.expires_at - self._clock.now()).total_seconds())}"
+        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}")

@@ -179,7 +179,7 @@ class Crn:
     free_disk_mib: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What an INSTANCE of ours carries in its metadata: public for ever (rules.md 10)."""
 
@@ -188,7 +188,7 @@ class Stamp:
     expires_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NetworkInstance:
     """An INSTANCE as the network lists it."""
 

@@ -85,6 +85,14 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, Protocol):
         """How many rows are in these states."""
         ...
 
+    async def next_end(self) -> Vm | None:
+        """The row whose lease ends first, of all that run; None when none runs."""
+        ...
+
+    async def stuck(self, limit: int) -> list[Vm]:
+        """Rows whose teardown failed often (`Vm.stuck`), those first that were ordered to end first."""
+        ...
+
     async def due(self, now: datetime, limit: int) -> list[Vm]:
         """Rows whose `leases.due_at` has come, most urgent first."""
         ...
@@ -102,8 +110,8 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, Protocol):
         """Teardowns that were postponed are due now: all, or those whose erase waits for one CRN. How many."""
         ...
 
-    async def next_due_at(self) -> datetime | None:
-        """The earliest `leases.due_at` of all rows; may lie in the past."""
+    async def next_due_at(self, after: datetime | None = None) -> datetime | None:
+        """The earliest `leases.due_at` of all rows, or of those later than `after`; may lie in the past."""
         ...
 
     async def move(

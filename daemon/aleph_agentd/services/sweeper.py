@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ..domain.clock import Clock
-from ..domain.model import LIVE, VmState
-from ..domain.reconcile import Findings, compare
+from ..domain.model import LIVE, Vm, VmState
+from ..domain.reconcile import Findings, compare, notable
 from ..ports import Inventory, Messages, NetworkTrouble, Signer
 from .jobs import Jobs
 from .repairs import Repairs
@@ -16,7 +16,7 @@ from .restoration import Restoration
 
 log = logging.getLogger(__name__)
 
-_LIVE_ROWS = 100_000
+_ROWS_AT_ONCE = 500
 _SESSIONS = 1000
 _FIRST_LOOK_S = 5.0
 
@@ -99,14 +99,23 @@ class Sweeper:
         except NetworkTrouble as trouble:
             # What was seen last stays: it is still the best guess, and it counts against the limits.
             return replace(self.findings, at=now, trouble=f"the network could not be listed: {trouble}")
-        rows = await self._inventory.known([item.item_hash for item in listing])
-        live = await self._inventory.page(states=sorted(LIVE), limit=_LIVE_ROWS)
+        known, rows = await self._rows({item.item_hash for item in listing if item.sender == sender})
         if not listing:
-            live = await self._restoration.still_billed(live)
+            rows = await self._restoration.still_billed(rows)
         seen = compare(
-            listing, rows, live, installation=self._installation, sender=sender, now=now, grace=self._grace
+            listing, known, rows, installation=self._installation, sender=sender, now=now, grace=self._grace
         )
         if seen.trouble:
             return replace(self.findings, at=now, trouble=seen.trouble)
         empty = bool(seen.strangers) and not await self._inventory.count(list(VmState))
         return replace(seen, empty_inventory=empty)
+
+    async def _rows(self, listed: set[str]) -> tuple[set[str], list[Vm]]:
+        """Which of the listed hashes have a row, and the rows to be looked at: mostly few of very many."""
+        known, rows, after = set[str](), list[Vm](), ""
+        while page := await self._inventory.page(states=sorted(LIVE), limit=_ROWS_AT_ONCE, after=after):
+            known |= listed & {vm.item_hash for vm in page}
+            rows += [vm for vm in page if notable(vm, listed)]
+            after = page[-1].item_hash
+        rest = await self._inventory.known(sorted(listed - known))
+        return known | rest.keys(), [*rows, *rest.values()]

@@ -65,6 +65,14 @@ class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore)
         """How many rows are in these states."""
         return await self._read(lambda c: vms.count(c, states))
 
+    async def next_end(self) -> Vm | None:
+        """The row whose lease ends first."""
+        return await self._read(vms.next_end)
+
+    async def stuck(self, limit: int) -> list[Vm]:
+        """Rows whose teardown failed often."""
+        return await self._read(lambda c: vms.stuck(c, limit))
+
     async def due(self, now: datetime, limit: int) -> list[Vm]:
         """Rows whose time has come, most urgent first."""
         return await self._read(lambda c: vms.due(c, now, limit))
@@ -79,9 +87,9 @@ class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore)
         """Postponed teardowns are due now."""
         return await self._transact(lambda c: vms.hurry(c, now, crn_url))
 
-    async def next_due_at(self) -> datetime | None:
-        """The earliest due time of all rows."""
-        return await self._read(vms.next_due_at)
+    async def next_due_at(self, after: datetime | None = None) -> datetime | None:
+        """The earliest due time of all rows, or of those later than `after`."""
+        return await self._read(lambda c: vms.next_due_at(c, after))
 
     async def move(
         self,
