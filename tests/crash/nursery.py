@@ -47,6 +47,7 @@ def become(order: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Fork until the last line."""
+    points()  # read here, once: not in every fork, and the source may change meanwhile
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for them: no zombies
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     for line in requests:
