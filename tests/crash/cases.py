@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from aleph_agentd.domain.errors import Refusal
 from crash.forked import Nursery
@@ -89,24 +88,23 @@ async def play_until_killed(case: Case, net: DevnetProcess, nursery: Nursery) ->
     return outcome
 
 
-async def play_all(
-    cases: Sequence[Case],
-    nursery: Nursery,
-    folder: Path,
-    workers: int,
-    tell: Callable[[Outcome], None],
-) -> list[Outcome]:
-    """All cases, the slow ones first."""
-    left, outcomes = list(reversed(cases)), list[Outcome]()
+class Crew:
+    """Workers, each with a network of its own, that play cases until there are none left."""
 
-    async def work(number: int) -> None:
-        with DevnetProcess(folder / f"net-{number}") as net:
+    def __init__(self, nursery: Nursery, networks: Sequence[DevnetProcess]) -> None:
+        self._nursery, self._networks = nursery, networks
+
+    async def play(self, cases: Sequence[Case], tell: Callable[[Outcome], None]) -> list[Outcome]:
+        """All of them, in their order; `tell` hears of each at once."""
+        left, outcomes = list(reversed(cases)), list[Outcome]()
+
+        async def work(net: DevnetProcess) -> None:
             while left:
-                outcomes.append(await play_until_killed(left.pop(), net, nursery))
+                outcomes.append(await play_until_killed(left.pop(), net, self._nursery))
                 tell(outcomes[-1])
 
-    await asyncio.gather(*(work(number) for number in range(min(workers, len(cases)))))
-    return outcomes
+        await asyncio.gather(*map(work, self._networks))
+        return outcomes
 
 
 @dataclass
@@ -131,7 +129,7 @@ class Survey:
         return [Case(outcome.case.scenario, point) for outcome, point in picked]
 
 
-def never_passed(outcomes: Iterable[Outcome]) -> list[Point]:
+def never_died(outcomes: Iterable[Outcome]) -> list[Point]:
     """The points at which nobody died."""
     killed = {outcome.case.point for outcome in outcomes if outcome.killed}
     return [point for number, point in enumerate(points()) if number not in killed]

@@ -59,6 +59,12 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
+def wrong_under_load(loaded: Loaded) -> Iterable[str]:
+    """What the random kills have done, with the end of the daemon's log."""
+    yield from findings(loaded.verdict)
+    yield from (f"    {line[:300]}" for line in loaded.log.splitlines()[-60:])
+
+
 def findings(verdict: Verdict) -> Iterable[str]:
     """Each one on a line."""
     for kind, found in verdict:

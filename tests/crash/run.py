@@ -14,7 +14,8 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 if __name__ == "__main__":  # pytest's configuration does this for tests
@@ -22,16 +23,16 @@ if __name__ == "__main__":  # pytest's configuration does this for tests
 
 import crash.lives
 import crash.sweeps  # noqa: F401
-from crash.cases import Case, Outcome, Survey, never_passed, play_all
+from crash.cases import Case, Crew, Outcome, Survey, never_died
 from crash.forked import Nursery
 from crash.load import under_load
 from crash.points import points
-from crash.report import complaint, findings, table
+from crash.report import complaint, table, wrong_under_load
 from crash.scenario import SCENARIOS, Scenario
 from support.devnet import DevnetProcess
 
 WORKERS, KILLS = 6, 200
-QUICK = ("create and wait", "expire while nobody runs")
+QUICK = ("create and wait", "destroy a vm")
 QUICK_POINTS, QUICK_KILLS = 5, 5
 EXEMPT: dict[str, str] = {}
 """Points that no scenario passes, by name, each with its reason."""
@@ -48,32 +49,48 @@ def sample(cases: list[Case], options: argparse.Namespace) -> list[Case]:
     return cases[:: max(1, len(cases) // QUICK_POINTS)] if options.quick else cases
 
 
-def tell(outcome: Outcome) -> None:
-    """Whatever is wrong, at once."""
-    if text := complaint(outcome):
-        print(text, flush=True)
+class Telling:
+    """Tells whatever is wrong, at once; and on a terminal how far it is."""
+
+    def __init__(self, cases: int) -> None:
+        self._done, self._cases = 0, cases
+
+    def __call__(self, outcome: Outcome) -> None:
+        """One more case is done."""
+        self._done += 1
+        if text := complaint(outcome):
+            print(text, flush=True)
+        if sys.stderr.isatty():
+            print(f"\r{self._done} of {self._cases} ", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def networks(folder: Path, count: int) -> Iterator[list[DevnetProcess]]:
+    """So many networks."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(DevnetProcess(folder / f"net-{number}")) for number in range(count)]
 
 
 async def run(options: argparse.Namespace, folder: Path) -> int:
     """Survey, deaths, load, table; the exit code."""
     began = time.monotonic()
-    with Nursery() as nursery, DevnetProcess(folder / "net-load") as net:
-        loading = asyncio.ensure_future(under_load(net, nursery, options.kills, options.seed))
-        alive = [Case(scenario) for scenario in chosen(options)]
-        survey = Survey(await play_all(alive, nursery, folder / "survey", options.workers, tell))
+    alive = [Case(scenario) for scenario in chosen(options)]
+    with Nursery() as nursery, networks(folder, min(options.workers, len(alive)) + 1) as (busy, *nets):
+        loading = asyncio.ensure_future(under_load(busy, nursery, options.kills, options.seed))
+        crew = Crew(nursery, nets)
+        survey = Survey(await crew.play(alive, Telling(len(alive))))
+        passed = len({case.point for case in survey.cases()})
         cases = sample(survey.cases(), options)
-        print(
-            f"{len(alive)} scenarios pass {len({case.point for case in survey.cases()})} of {len(points())} points",
-            flush=True,
-        )
-        outcomes = await play_all(cases, nursery, folder / "deaths", options.workers, tell)
+        print(f"{len(alive)} scenarios pass {passed} of {len(points())} points", flush=True)
+        outcomes = await crew.play(cases, Telling(len(cases)))
         loaded = await loading
-    whole = not (options.quick or options.only)
+    for line in wrong_under_load(loaded):
+        print(line)
     order = [scenario.name for scenario in SCENARIOS]
     outcomes.sort(key=lambda outcome: order.index(outcome.case.scenario.name))
-    print("\n".join(findings(loaded.verdict)) + loaded.log[-8000:] if not loaded.verdict.ok else "", end="")
     print(table(outcomes, loaded))
-    missing = [point.name for point in never_passed(outcomes) if point.name not in EXEMPT] if whole else []
+    whole = not (options.quick or options.only)
+    missing = [point.name for point in never_died(outcomes) if point.name not in EXEMPT] if whole else []
     print("".join(f"not exercised: {name}\n" for name in missing), end="")
     print(f"{time.monotonic() - began:.0f} s")
     ok = loaded.verdict.ok and not missing and all(outcome.ok for outcome in [*survey.outcomes, *outcomes])

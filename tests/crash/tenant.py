@@ -65,7 +65,8 @@ class Tenant:
     @asynccontextmanager
     async def act(self) -> AsyncIterator[None]:
         """What is done in here is what the daemon dies in."""
-        self.fuse.arm(NOBODY if self._point is None else self._point)
+        if not self.has_died:
+            self.fuse.arm(NOBODY if self._point is None else self._point)
         yield
         self.passed |= self.fuse.passed()
         self.fuse.disarm()
@@ -139,15 +140,20 @@ class Tenant:
 
     async def until(self, look: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
         """The first true result of `look`; the daemon is started whenever it is dead."""
+        if found := await self.soon(look, within_s):
+            return found
+        raise AssertionError(f"not within {within_s:g} s: {what}")
+
+    async def soon(self, look: Callable[[], Any], within_s: float = IMPATIENT_S) -> Any:
+        """The same, or what is not true when the time is over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
         while True:
             await self.alive()
             # In a thread: others work in this loop, too.
-            if found := await asyncio.to_thread(look):
+            found = await asyncio.to_thread(look)
+            if found or loop.time() > deadline:
                 return found
-            if loop.time() > deadline:
-                raise AssertionError(f"not within {within_s:g} s: {what}")
             await asyncio.sleep(POLL_S)
 
     async def _ask(self, ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:

@@ -17,6 +17,10 @@ SKEW_S = 1.0
 ROUNDING_UNITS = 2
 """Each side rounds up once."""
 
+Facts = dict[str, Any]
+Booked = defaultdict[tuple[str, str], int]
+"""Units by VM and account."""
+
 
 @dataclass
 class Verdict:
@@ -41,33 +45,39 @@ class Verdict:
 
 
 def judge(tenant: Tenant) -> Verdict:
-    """Compare both."""
-    state, rows = tenant.net.state(), {row["item_hash"]: row for row in tenant.rows()}
-    ours = [m for m in state["messages"] if (m["type"], m["sender"]) == ("INSTANCE", tenant.daemon.address)]
+    """Compare both, as they are now."""
+    booked: Booked = defaultdict(int)
+    for movement in tenant.read("SELECT item_hash, account, units FROM ledger"):
+        booked[movement["item_hash"], movement["account"]] += movement["units"]
+    return compare(tenant.net.state(), tenant.daemon.address, tenant.rows(), booked)
+
+
+def compare(state: Facts, address: str, inventory: Iterable[Facts], booked: Booked) -> Verdict:
+    """Compare devnet's state with the rows of a daemon's key and with what its ledger has booked."""
+    rows = {row["item_hash"]: row for row in inventory}
+    ours = [m for m in state["messages"] if (m["type"], m["sender"]) == ("INSTANCE", address)]
     held = {item_hash for crn in state["crns"].values() for item_hash in crn["vms"]}
     mine = {message["item_hash"] for message in ours}
     charges = [charge for charge in state["charges"] if charge["item_hash"] in mine]
-    verdict = Verdict()
+    verdict = Verdict(
+        double=list(_double(charges, rows)), unaccounted=list(_unaccounted(charges, rows, booked))
+    )
     for message in ours:
-        item_hash = message["item_hash"]
+        item_hash, status = message["item_hash"], message["status"]
         if item_hash not in rows:
-            verdict.lost.append(f"{item_hash} is {message['status']} and has no row")
-        if message["status"] in BILLED or item_hash in held:
-            verdict.overdue.append(
-                f"{item_hash} is {message['status']}, {'held' if item_hash in held else ''}"
-            )
+            verdict.lost.append(f"{item_hash} is {status} and has no row")
+        if status in BILLED or item_hash in held:
+            where = "on a CRN" if item_hash in held else "on no CRN"
+            verdict.overdue.append(f"{item_hash} is {status}, {where}")
     for row in rows.values():
         if row["state"] not in DEAD:
-            verdict.overdue.append(
-                f"{row['item_hash']} is {row['state']} in the inventory: {row['last_error']}"
-            )
-    verdict.double += _double(charges, rows)
-    verdict.unaccounted += _unaccounted(tenant, charges, rows)
+            why = f"{row['state']} in the inventory: {row['last_error'] or row['cause']}"
+            verdict.overdue.append(f"{row['item_hash']} is {why}")
     return verdict
 
 
-def _double(charges: Iterable[dict[str, Any]], rows: dict[str, dict[str, Any]]) -> Iterator[str]:
-    by_name: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+def _double(charges: Iterable[Facts], rows: dict[str, Facts]) -> Iterator[str]:
+    by_name: defaultdict[str, list[Facts]] = defaultdict(list)
     for charge in charges:
         if charge["item_hash"] in rows:
             by_name[rows[charge["item_hash"]]["name"]].append(charge)
@@ -78,13 +88,8 @@ def _double(charges: Iterable[dict[str, Any]], rows: dict[str, dict[str, Any]]) 
                 yield f"{name} was billed twice at once: {one['item_hash']}, {other['item_hash']}"
 
 
-def _unaccounted(
-    tenant: Tenant, charges: Iterable[dict[str, Any]], rows: dict[str, dict[str, Any]]
-) -> Iterator[str]:
-    booked: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for movement in tenant.read("SELECT item_hash, account, units FROM ledger"):
-        booked[movement["item_hash"], movement["account"]] += movement["units"]
-    by_vm: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+def _unaccounted(charges: Iterable[Facts], rows: dict[str, Facts], booked: Booked) -> Iterator[str]:
+    by_vm: defaultdict[str, list[Facts]] = defaultdict(list)
     for charge in charges:
         by_vm[charge["item_hash"]].append(charge)
     for item_hash, row in rows.items():
@@ -99,7 +104,7 @@ def _unaccounted(
         yield f"{item_hash}: charged, and no row"
 
 
-def _money(row: dict[str, Any], charges: list[dict[str, Any]], spent: int) -> Iterator[str]:
+def _money(row: Facts, charges: list[Facts], spent: int) -> Iterator[str]:
     """The ledger books from the broadcast to the confirmed end: what the network charges, and the gaps around it."""
     charged = sum(charge["units"] for charge in charges)
     began, ended = min(charge["from"] for charge in charges), max(charge["to"] or 0 for charge in charges)
