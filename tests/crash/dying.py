@@ -6,13 +6,15 @@ Production knows nothing of this. `install` is called in a process that is about
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import wraps
 from types import FrameType
 from typing import Any
+
+from sqlalchemy import Connection, Engine
 
 from aleph_agentd import app, reap_escrow
 from aleph_agentd.adapters.aleph.keyless import open_keyless
@@ -122,6 +124,24 @@ def _told(method: Callable[..., Awaitable[Any]], around: Points) -> Callable[...
     return told
 
 
+def watched_begin(around: Points) -> Callable[[Engine], Any]:
+    """`Engine.begin`, with points for those transactions that the store begins while it is being opened."""
+    begin = Engine.begin
+
+    @contextmanager
+    def watched(engine: Engine, site: Site | None) -> Iterator[Connection]:
+        around.passed(site, BEFORE)
+        with begin(engine) as connection:
+            yield connection
+        around.passed(site, AFTER)
+
+    def told(engine: Engine) -> Any:
+        caller = sys._getframe(1)
+        return watched(engine, site_at(str(caller.f_globals["__name__"]), caller.f_lineno, "begin"))
+
+    return told
+
+
 def install(fuse: Fuse) -> None:
     """From here on, a daemon or a reap-escrow in this process passes points."""
     around, calls = Points(fuse), network_calls()
@@ -137,6 +157,7 @@ def install(fuse: Fuse) -> None:
         async with open_keyless() as messages:
             yield lambda hosts, local: Watched(messages(hosts, local), calls["messages"], around)  # type: ignore[return-value]
 
+    Engine.begin = watched_begin(around)  # type: ignore[method-assign]
     app.open_network = network
     app.SqlInventory = watched_inventory(around)  # type: ignore[misc]
     reap_escrow.open_keyless = keyless

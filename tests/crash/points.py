@@ -2,8 +2,9 @@
 
 A site is a call in our own code, outside of the adapters: to the network (every coroutine of the ports
 `Messages`, `Hosts` and `Market`; signing is no call to the network) or to a method of the inventory that
-writes (every one whose own code runs a transaction that is not a read). Each site makes two points:
-before its effect, and after it, when the caller does not know of it yet.
+writes (every one whose own code runs a transaction that is not a read). The store itself begins only those
+transactions that make or migrate a database: sites, too. Each site makes two points: before its effect,
+and after it, when the caller does not know of it yet.
 """
 
 import ast
@@ -16,7 +17,7 @@ from support.source import Module, modules
 
 NETWORK = {"Messages": "messages", "Hosts": "hosts", "Market": "market"}
 """Ports, and what their instances are called."""
-INVENTORY = "inventory"
+INVENTORY, WRITER = "inventory", "writer"
 STORE = "aleph_agentd.adapters.store"
 OUTSIDE = ("aleph_agentd.adapters", "aleph_agentd.domain", "aleph_agentd.ports", "aleph_agentd.demo")
 """Where no call of a service is: what an adapter calls is its own effect's affair."""
@@ -91,8 +92,10 @@ def sites() -> tuple[Site, ...]:
     """Every site, by module and line."""
     found = []
     for module in modules("aleph_agentd"):
-        if not module.name.startswith(OUTSIDE):
-            found += _numbered(list(_sites(module, module.tree, "")))
+        inside = module.name.startswith(STORE)
+        if inside or not module.name.startswith(OUTSIDE):
+            calls = _sites(module, module.tree, "")
+            found += _numbered([site for site in calls if inside == (site.port == WRITER)])
     return tuple(found)
 
 
@@ -134,7 +137,7 @@ def _called(function: ast.expr) -> tuple[str, str] | None:
             port = next((port for port, calls in network_calls().items() if function.attr in calls), "")
         case _:
             return None
-    known = writes() if port == INVENTORY else network_calls().get(port, frozenset())
+    known = {INVENTORY: writes(), WRITER: frozenset({"begin"}), **network_calls()}.get(port, frozenset())
     return (port, function.attr) if function.attr in known else None
 
 

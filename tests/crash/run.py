@@ -34,6 +34,8 @@ from support.devnet import DevnetProcess
 WORKERS, KILLS = 6, 200
 QUICK = ("create and wait", "destroy a vm")
 QUICK_POINTS, QUICK_KILLS = 5, 5
+EVERY = 25
+"""After so many cases it is said how far it is."""
 EXEMPT: dict[str, str] = {}
 """Points that no scenario passes, by name, each with its reason."""
 
@@ -50,7 +52,7 @@ def sample(cases: list[Case], options: argparse.Namespace) -> list[Case]:
 
 
 class Telling:
-    """Tells whatever is wrong, at once; and on a terminal how far it is."""
+    """Tells whatever is wrong, at once; and how far it is."""
 
     def __init__(self, cases: int) -> None:
         self._done, self._cases = 0, cases
@@ -60,8 +62,8 @@ class Telling:
         self._done += 1
         if text := complaint(outcome):
             print(text, flush=True)
-        if sys.stderr.isatty():
-            print(f"\r{self._done} of {self._cases} ", end="", file=sys.stderr, flush=True)
+        if not self._done % EVERY:
+            print(f"{self._done} of {self._cases}", file=sys.stderr, flush=True)
 
 
 @contextmanager

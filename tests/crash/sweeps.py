@@ -154,6 +154,17 @@ async def recover_from_the_predecessor(tenant: Tenant) -> None:
         await tenant.until(lambda: tenant.rows(*LEASED), "the row to be taken over")
 
 
+@scenario("recover")
+async def recover_an_inventory_of_an_older_version(tenant: Tenant) -> None:
+    """The first schema, which published no extensions: it is migrated at the start."""
+    await rented(tenant)
+    await tenant.kill()
+    tenant.sql("DROP TABLE extensions")
+    tenant.sql("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    async with tenant.act():
+        await tenant.until(lambda: located(tenant), "the row to be there")
+
+
 @scenario("health", HEALTH_INTERVAL_S="1")
 async def health_flags_a_vm(tenant: Tenant) -> None:
     """It is found at another port than before; then the network removes it, and leaves it after all."""

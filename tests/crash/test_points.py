@@ -10,7 +10,7 @@ import crash.lives
 import crash.sweeps  # noqa: F401
 from crash import run
 from crash.fuse import NOBODY, Fuse
-from crash.points import AFTER, BEFORE, network_calls, points, site_at, sites, writes
+from crash.points import AFTER, BEFORE, STORE, network_calls, points, site_at, sites, writes
 from crash.scenario import SCENARIOS
 from crash.verdict import Verdict, compare
 from support.source import modules
@@ -37,6 +37,20 @@ def test_the_calls_that_matter_most_are_points_on_both_sides() -> None:
         "services.teardown.Teardown._forget: messages.post",
     ):
         assert {f"{call}, {BEFORE}", f"{call}, {AFTER}"} <= set(NAMES)
+
+
+def test_the_store_begins_no_transaction_that_is_neither_a_write_nor_a_migration_nor_a_read() -> None:
+    """What is begun on `writer` is a site; on `engine` it only reads; all others pass `Transactions._run`."""
+    begun = {
+        f"{module.name.rpartition('.')[2]}: {ast.unparse(node.func)}"
+        for module in modules("aleph_agentd")
+        if module.name.startswith(STORE)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "begin"
+    }
+    run = "transactions: (self._writer if writes else self._engine).begin"
+    assert begun - {"engine: engine.begin", "migrations: engine.begin"} == {"migrations: writer.begin", run}
+    assert sum(site.port == "writer" for site in sites()) == 2
 
 
 def test_every_point_has_a_name_of_its_own() -> None:
