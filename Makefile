@@ -12,7 +12,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 LIMIT  ?=
 ARGS   ?=
 
-.PHONY: demo test check format bench fates test-clients test-live overspend venv clean help
+.PHONY: demo test check format bench fates test-clients test-live overspend crash venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -38,6 +38,9 @@ bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limi
 
 fates: $(STAMP) ## the daemon in simulated time under new fates, not the suite's; EXAMPLES=2000 of them
 	HYPOTHESIS_PROFILE=long $(LIMIT) $(PYTEST) tests/unit/services/test_promises.py --show-capture=no $(ARGS)
+
+crash: $(STAMP) ## kill a daemon at every derived fault point, and 200 times at random under load; ARGS=--seed=N
+	$(LIMIT) $(BIN)/python tests/crash/run.py $(ARGS)
 
 test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 	$(LIMIT) $(PYTEST) tests/clients $(ARGS)
