@@ -28,11 +28,16 @@ class VirtualTime:
 
     def __init__(self, start: float) -> None:
         self.wall, self.awake_s, self.asleep_s = start, 1000.0, 0.0
-        self._real_gettime = time.clock_gettime
+        self._real = time.monotonic, time.clock_gettime
         self._traveller = time_machine.travel(start, tick=False)
         self._coordinates = self._traveller.start()
         time.monotonic = lambda: self.awake_s
         time.clock_gettime = self._gettime
+
+    def end(self) -> None:
+        """Give the process its own clocks back, for who has not kept a reference to ours."""
+        time.monotonic, time.clock_gettime = self._real
+        self._traveller.stop()
 
     def pass_by(self, seconds: float) -> None:
         """Time goes by, awake."""
@@ -51,7 +56,7 @@ class VirtualTime:
     def _gettime(self, clock: int) -> float:
         if clock == _boottime:
             return self.awake_s + self.asleep_s
-        return self.awake_s if clock == time.CLOCK_MONOTONIC else self._real_gettime(clock)
+        return self.awake_s if clock == time.CLOCK_MONOTONIC else self._real[1](clock)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
