@@ -9,6 +9,7 @@ from aleph_agentd.domain.errors import Refusal
 from soak.schedule import HOUR_S, Wish
 from soak.virtual_time import until
 
+FORGOTTEN_REQUEST = "A REQUEST WAS FORGOTTEN"
 _TRIES = 20
 
 
@@ -52,13 +53,12 @@ class Agents:
             "ssh_pubkey": public_key(self._seed, wish),
         }
         vm = await self._ask("create", "aleph_create_vm", arguments, wish)
-        if vm is not None and wish.asks_twice:
-            again = await self._ask("create", "aleph_create_vm", arguments, wish)
-            self.counts["same answer to the same request"] += 1
-            if again is not None and again["item_hash"] != vm["item_hash"]:
-                self.counts["ANOTHER VM FOR THE SAME REQUEST"] += 1
         if vm is None:
             return
+        if wish.asks_twice and not wish.gives_up:
+            again = await self._ask("create", "aleph_create_vm", arguments, wish)
+            same = again is not None and again["item_hash"] == vm["item_hash"]
+            self.counts["same request, same VM" if same else FORGOTTEN_REQUEST] += 1
         if wish.extend_at is not None:
             await until(self._start + wish.extend_at)
             more = {"item_hash": vm["item_hash"], "additional_hours": wish.extend_s / HOUR_S}

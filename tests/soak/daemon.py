@@ -111,4 +111,6 @@ class DaemonDesign:
 
     async def rows(self) -> set[str]:
         """The hashes of every VM that the inventory knows."""
+        if not self._up.is_set():
+            await self.begin()
         return {vm.item_hash for vm in await self._inventory.page(states=tuple(VmState), limit=_MOST_ROWS)}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from soak.agents import FORGOTTEN_REQUEST
 from soak.result import Result
 
 LATE_S, LATE_MEAN_S = 600.0, 30.0
@@ -29,7 +30,8 @@ def faults(result: Result) -> list[str]:
         said.append(
             f"VMs were {_mean_late(f):.0f} s late on average without excuse, more than {LATE_MEAN_S:.0f} s"
         )
-    said += [text for text in result.counts if text.isupper()]
+    if forgotten := result.counts.get(FORGOTTEN_REQUEST):
+        said.append(f"{forgotten} requests that were sent again got another answer")
     return said
 
 

@@ -92,7 +92,7 @@ async def soak(make: Callable[..., Design], plan: Schedule, clock: VirtualTime) 
         os.environ.update(HOME=name, XDG_STATE_HOME=str(folder / "state"))
         (folder / "net").mkdir()
         options = Options(
-            folder / "net", port=0, crns=CRNS, boot_seconds=20, credits=_CREDITS, tick_s=5, ssh=False
+            folder / "net", port=0, crns=CRNS, boot_seconds=8, credits=_CREDITS, tick_s=5, ssh=False
         )
         devnet = Devnet(Network(options))
         await devnet.start()
