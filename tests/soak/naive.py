@@ -52,6 +52,7 @@ class NaiveDesign:
         assert isinstance(loop, VirtualLoop)
         self._loop, self._life, self._context = loop, 0, Context()
         self._up = asyncio.Event()
+        self._rows: dict[str, Any] = {}
         self._sdk: AuthenticatedAlephHttpClient
         self._http: aiohttp.ClientSession
         self.counts: Counter[str] = Counter()
@@ -66,6 +67,7 @@ class NaiveDesign:
         self._sdk = AuthenticatedAlephHttpClient(self._account, api_server=self._facts["api_host"])
         await self._sdk.__aenter__()
         self._http = aiohttp.ClientSession()
+        self._rows = json.loads(self._path.read_text()) if self._path.exists() else {}
         self._loop.create_task(self._reap(), context=self._context)
         self._up.set()
 
@@ -86,7 +88,7 @@ class NaiveDesign:
 
     async def rows(self) -> set[str]:
         """What its file knows."""
-        return set(self._rows())
+        return set(self._rows)
 
     # What it does
 
@@ -103,7 +105,7 @@ class NaiveDesign:
             self.counts["create failed"] += 1
         if item_hash and wish.destroy_at is not None:
             await until(self._start + wish.destroy_at)
-            self._write(item_hash, **{**self._rows()[item_hash], "ends_at": self._net.clock.now()})
+            self._write(item_hash, **{**self._rows[item_hash], "ends_at": self._net.clock.now()})
 
     async def _create(self, wish: Wish) -> str | None:
         crn = self._choose(wish)
@@ -143,8 +145,8 @@ class NaiveDesign:
         while True:
             await asyncio.sleep(_LOOK_S)
             now = self._net.clock.now()
-            for item_hash, row in self._rows().items():
-                if self._somebody_is_connected() and not row["ended"] and row["ends_at"] <= now:
+            for item_hash, row in list(self._rows.items()):
+                if not row["ended"] and row["ends_at"] <= now and self._somebody_is_connected():
                     await self._destroy(item_hash, row)
 
     def _somebody_is_connected(self) -> bool:
@@ -164,10 +166,6 @@ class NaiveDesign:
             return
         self._write(item_hash, **{**row, "ended": True})
 
-    # Its inventory
-
-    def _rows(self) -> dict[str, Any]:
-        return json.loads(self._path.read_text()) if self._path.exists() else {}
-
     def _write(self, item_hash: str, **row: Any) -> None:
-        self._path.write_text(json.dumps({**self._rows(), item_hash: row}))
+        self._rows[item_hash] = row
+        self._path.write_text(json.dumps(self._rows))

@@ -69,6 +69,7 @@ def run(plan: Schedule, clock: VirtualTime, asked: argparse.Namespace) -> int:
         random.seed(plan.seed)
         with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
             results.append(runner.run(soak(DESIGNS[name], plan, clock)))
+        print(f"{name}: done in {results[-1].real_s:.0f} s", file=sys.stderr, flush=True)
     broken = [
         f"{result.name}: {fault}" for result in results if result.name != "naive" for fault in faults(result)
     ]
@@ -79,7 +80,7 @@ def run(plan: Schedule, clock: VirtualTime, asked: argparse.Namespace) -> int:
         for result in results:
             said = ", ".join(f"{what} {count}" for what, count in sorted(result.counts.items()))
             print(f"{result.name} ({result.real_s:.0f} s): {said}")
-        print("\n".join(broken) or "every promise was kept")
+        print("\n".join(broken) or f"nothing was broken by {results[0].name}")
     return 1 if broken else 0
 
 
