@@ -12,7 +12,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 LIMIT  ?=
 ARGS   ?=
 
-.PHONY: demo test check format bench test-clients test-live venv clean help
+.PHONY: demo test check format bench crash test-clients test-live venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -35,6 +35,9 @@ format: $(STAMP) ## what ruff can put right by itself
 
 bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limits only prints
 	$(LIMIT) $(BIN)/python tests/bench/run.py $(ARGS)
+
+crash: $(STAMP) ## kill a daemon at every derived fault point, and 200 times at random under load; ARGS=--seed=N
+	$(LIMIT) $(BIN)/python tests/crash/run.py $(ARGS)
 
 test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 	$(LIMIT) $(PYTEST) tests/clients $(ARGS)
