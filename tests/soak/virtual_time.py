@@ -82,6 +82,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The virtual machine's MONOTONIC."""
         return self.virtual.awake_s
 
+    def add_signal_handler(self, *_: Any) -> None:
+        """The simulated process's wish, never granted: signals are for whoever runs all this."""
+
     def suspend(self, seconds: float) -> None:
         """Suspend the machine, and wake those at its resume who go by the wall clock."""
         self.virtual.suspend(seconds)
