@@ -7,7 +7,7 @@ it is gone, the job goes on.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -67,13 +67,15 @@ class Provisioner:
         self._clock, self._jobs, self._installation = clock, jobs, installation
         self._orders: dict[str, Order] = {}
         self.draining = False
-        self.gates: list[Callable[[], None]] = [planner.breakers.check]
-        """What may stand in the way of any create, asked before it begins; each raises its Refusal."""
+        self.gates = planner.gates
+        self.ready: Callable[[], Awaitable[None]] = _at_once
+        """Waits until this daemon may sign creates; raises the Refusal of one that never may (rules.md 7)."""
 
     # ------------------------------------------------------------------ asked by tools
 
     async def create(self, plan: Plan, caller: Caller, request_key: str | None, request_hash: str) -> Order:
         """Start a create. Raises the Refusal of the first attempt's admission; the rest goes on by itself."""
+        await self.ready()
         if self.draining:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
@@ -230,6 +232,10 @@ class Provisioner:
                 "Nothing was created. Ask again; if it stays so, tell the owner: the network's prices changed.",
                 code="estimate_off",
             )
+
+
+async def _at_once() -> None:
+    return
 
 
 def _failure(name: str, tried: list[str]) -> Unavailable:

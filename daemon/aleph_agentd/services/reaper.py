@@ -26,8 +26,8 @@ class Reaper:
         self._inventory, self._teardown, self._timers, self._clock = inventory, teardown, timers, clock
         self._turn = asyncio.Lock()
         self._arming = False
-        self.spares: Callable[[Vm], bool] = lambda _: False
-        """Leases that are over by a row that is not to be relied on yet (rules.md 7)."""
+        self.holds: Callable[[], bool] = lambda: False
+        """Whether no row is to be relied on yet: its lease may have been extended since (rules.md 7)."""
 
     async def recover(self) -> None:
         """After a start: what is due, then what was being torn down, at once, whatever its backoff said."""
@@ -45,7 +45,7 @@ class Reaper:
         await self.arm()
 
     async def _reap(self, vm: Vm) -> None:
-        if self.spares(vm):
+        if vm.state in LEASED and self.holds():
             return
         if vm.state in LEASED:
             vm = await self._teardown.order(vm.item_hash, "its lease ended", lease_version=vm.lease_version)
