@@ -108,7 +108,10 @@ class Provisioner:
         return None
 
     async def wait(self, create_id: str, seconds: float) -> Vm:
-        """The VM of a create once its job ended or the patience did. Raises its Refusal."""
+        """The VM of a create once its job ended or the patience did. Raises its Refusal.
+
+        Between two attempts that is the one that is torn down while its job goes on.
+        """
         job = self._jobs.running(f"create:{create_id}")
         if job is not None:
             await asyncio.wait({job}, timeout=seconds)
@@ -118,7 +121,7 @@ class Provisioner:
         if not attempts:
             raise Unavailable("This create never began.", "Call aleph_create_vm again.")
         last = attempts[-1]
-        if last.state not in LEASED and last.running_at is None:
+        if last.state not in LEASED and last.running_at is None and not self.under_way(create_id):
             # Its job ended before we looked, or in another life of the daemon: a failure all the same.
             raise _failure(last.name, [f"{vm.crn_name or vm.crn_hash[:12]}: {vm.cause}" for vm in attempts])
         return last

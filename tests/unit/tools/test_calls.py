@@ -10,7 +10,7 @@ from aleph_agentd.domain.caller import Caller, SessionLimits
 from aleph_agentd.domain.errors import Conflict, Denied, NotFound, Refusal, Unavailable
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.ports import MessageStatus
-from aleph_agentd.tools import wait_vm
+from aleph_agentd.tools import create_vm, wait_vm
 from aleph_agentd.tools.toolbox import Toolbox
 from support.world import ALICE, BOB, HUMAN, Machine, World
 
@@ -447,3 +447,26 @@ async def test_denials_reach_the_agent_whole(machine: Machine) -> None:
         assert isinstance(refused, Denied)
         assert not isinstance(refused, Conflict)
         assert refused.as_dict()["code"] == "max_concurrent_vms"
+
+
+async def test_a_create_that_is_still_tried_elsewhere_is_unknown_and_not_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the patience ends between two attempts: an agent that was told "failed" would rent a second VM."""
+    monkeypatch.setattr(create_vm, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(create_vm, "_PROGRESS_S", 0.01)
+    world.network.crn_does[world.network.crn_list[0].hash] = "refuses"
+    holds = []
+
+    async def hold_the_next_attempt(_: str) -> None:
+        if not holds:
+            holds.append(world.network.hold("estimate"))
+
+    world.network.before("notify", hold_the_next_attempt)
+    refusal = await _refusal(world, "create_vm", name="box", ttl_hours=1)
+    assert refusal.code == "unknown"
+    assert "aleph_list_my_vms" in refusal.hint
+    holds[0].go.set()
+    await world.quiet()
+    [vm] = (await _call(world, "list_my_vms"))["vms"]
+    assert (vm["name"], vm["status"]) == ("box", "running")
