@@ -4,6 +4,7 @@ Stamps, published extensions and what the payer was billed for in the last 24 ho
 network. Until all three are known completely, creates and extends are refused, and no sweep ends anything.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
@@ -53,6 +54,7 @@ class Restoration:
         self._mark: Restored | None = None
         self._waits_for = "the next sweep"
         self._ends_known = False
+        self._looked = asyncio.Event()
 
     @property
     def pending(self) -> str:
@@ -63,6 +65,16 @@ class Restoration:
 
     async def begin_life(self) -> None:
         """Count this start, in the inventory and beside it. What cannot be counted is unknown, and refuses."""
+        try:
+            await self._begin_life()
+        finally:
+            self._looked.set()
+
+    async def looked(self) -> None:
+        """Wait for the first count of this life: who calls while the daemon starts is not refused for that."""
+        await self._looked.wait()
+
+    async def _begin_life(self) -> None:
         try:
             await self._count()
         except (OSError, StoreTrouble) as trouble:

@@ -1,5 +1,6 @@
 """An inventory that was deleted or put back: nothing new, and nothing ended by a listing, until it knows again (rules.md 7)."""
 
+import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
@@ -374,6 +375,21 @@ async def test_a_quote_says_that_it_would_be_refused_now(machine: Machine) -> No
     async with machine.life() as world:
         [objection] = await world.services.planner.objections(await world.plan(name="new"), ALICE)
         assert "inventory_restored" in objection
+
+
+async def test_an_extension_that_is_asked_for_while_the_daemon_starts_waits_for_the_count(
+    world: World,
+) -> None:
+    """It is not refused because nobody has looked yet."""
+    vm = await world.create()
+    restoration = world.services.restoration
+    restoration._looked.clear()
+    restoration._uncounted = "not yet"
+    extending = asyncio.ensure_future(world.services.extender.extend(vm, 1, ALICE))
+    await asyncio.sleep(0)
+    assert not extending.done()
+    await restoration.begin_life()
+    assert (await extending).lease_version == 2
 
 
 async def test_quotes_of_before_are_void(world: World) -> None:
