@@ -17,11 +17,12 @@ from .adapters.aleph.settings import NetworkSettings
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
-from .adapters.installation import only_one
+from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
 from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
+from .domain.errors import Unavailable
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
@@ -39,6 +40,7 @@ from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
+from .services.restoration import COUNT_S
 from .services.retention import INTERVAL_S as RETENTION_S
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
@@ -106,6 +108,7 @@ class Daemon:
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
         self._settings, self._inventory, self._network = settings, inventory, network
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
+        self._claimed, self._unclaimed = asyncio.Event(), "aleph-agentd is stopping"
         self._timers = SchedulerTimers(self._clock.lead)
         self.services = join(settings, inventory, network, self._timers, self._clock)
         self._timekeeper = Timekeeper(
@@ -118,6 +121,7 @@ class Daemon:
         )
         self._health = self._watch(network)
         self.services.provisioner.gates.append(self._timekeeper.check)
+        self.services.provisioner.ready = self._wait_for_the_key
         self.services.notices.append(self._timekeeper.alerts)
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
@@ -188,6 +192,7 @@ class Daemon:
         self._timers.every("silent hosts", PROBE_S, self.services.teardown.probe_hosts)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
         self._timers.every("escrow", ESCROW_S, self._escrow.run)
+        self._timers.every("count", COUNT_S, self.services.restoration.count_on)
         self._timers.every("retention", RETENTION_S, self.services.retention.run)
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         if self._settings.health_interval_s is not None:
@@ -212,14 +217,7 @@ class Daemon:
 
     async def _warm_up(self, stack: AsyncExitStack) -> None:
         """What the first calls would wait for; then what the last life of the daemon left open."""
-        await self._network.warm_up()
-        if not self.services.signer.trouble:
-            address = self.services.signer.address
-            directory = state_dir()
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack.enter_context(only_one(directory, "key", address))
-        else:
-            log.warning("no usable key: %s", self.services.signer.trouble)
+        await self._claim_key(stack)
         self.services.panic.resume()
         await self.services.provisioner.recover()
         self._escrow.changed()
@@ -228,6 +226,30 @@ class Daemon:
         await self.services.publisher.run()
         self.services.jobs.start("retention", self.services.retention.run)
         await self._tell_systemd()
+
+    async def _claim_key(self, stack: AsyncExitStack) -> None:
+        """Load the key, and hold its lock: until then no create is signed. Raises Taken."""
+        try:
+            await self._network.warm_up()
+            if self.services.signer.trouble:
+                log.warning("no usable key: %s", self.services.signer.trouble)
+            else:
+                directory = state_dir()
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                stack.enter_context(only_one(directory, "key", self.services.signer.address))
+            self._unclaimed = ""
+        except Taken as taken:
+            self._unclaimed = str(taken)
+            raise
+        finally:
+            self._claimed.set()
+
+    async def _wait_for_the_key(self) -> None:
+        await self._claimed.wait()
+        if self._unclaimed:
+            raise Unavailable(
+                f"Nothing was created: {self._unclaimed}.", "Send the same call again in a few seconds."
+            )
 
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True

@@ -119,7 +119,8 @@ def guard(services: Services, messages: Messages) -> None:
     restoration = services.restoration
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
-    services.reaper.spares = restoration.spares
+    services.extender.ready = restoration.looked
+    services.reaper.holds = restoration.holds
     services.notices.append(restoration.alerts)
     delegation = Delegation(
         services.inventory,

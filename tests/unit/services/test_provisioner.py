@@ -142,6 +142,20 @@ async def test_a_crn_that_does_not_take_it_is_torn_down_before_the_next_best_is_
     assert order.tried[0].startswith(first.name)
 
 
+async def test_between_two_attempts_a_create_is_not_called_failed(world: World) -> None:
+    """Whoever waits is not told that nothing comes of it, while a VM comes of it."""
+    first, second = world.network.crn_list[:2]
+    world.network.crn_does[first.hash] = "refuses"
+    order = await world.order()
+    hold = world.network.hold("estimate")
+    await hold.arrival()
+    waited = await world.services.provisioner.wait(order.create_id, 0)
+    assert (waited.crn_hash, waited.running_at) == (first.hash, None)
+    hold.go.set()
+    vm = await world.services.provisioner.wait(order.create_id, 30)
+    assert (vm.state, vm.crn_hash) == (VmState.RUNNING, second.hash)
+
+
 async def test_at_most_three_crns_are_tried_and_the_refusal_tells_of_each(world: World) -> None:
     """Then it is the agent's turn."""
     for crn in world.network.crn_list:
