@@ -1,6 +1,7 @@
 """The rows of VMs: reading them, and the few ways in which they change."""
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -63,6 +64,19 @@ def change(connection: Connection, vm: Vm, **facts: Any) -> Vm:
     changed = replace(vm, **facts)
     statement = update(vms).where(vms.c.item_hash == vm.item_hash)
     connection.execute(statement.values(**facts, due_at=due_at(changed)))
+    return changed
+
+
+def change_all(connection: Connection, rows: Sequence[Vm], **facts: Any) -> list[Vm]:
+    """Store the same changed fields of many held rows, in few statements."""
+    changed = [replace(vm, **facts) for vm in rows]
+    by_due_at: defaultdict[datetime | None, list[str]] = defaultdict(list)
+    for vm in changed:
+        by_due_at[due_at(vm)].append(vm.item_hash)
+    for at, item_hashes in by_due_at.items():
+        for chunk in chunks(item_hashes):
+            statement = update(vms).where(vms.c.item_hash.in_(chunk))
+            connection.execute(statement.values(**facts, due_at=at))
     return changed
 
 
