@@ -39,6 +39,7 @@ from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
+from .services.retention import INTERVAL_S as RETENTION_S
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -187,11 +188,14 @@ class Daemon:
         self._timers.every("silent hosts", PROBE_S, self.services.teardown.probe_hosts)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
         self._timers.every("escrow", ESCROW_S, self._escrow.run)
+        self._timers.every("retention", RETENTION_S, self.services.retention.run)
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
+        # Before the reaper only this: what is frozen, and whether its rows may be relied on.
         await self.services.freezes.load()
+        await self.services.restoration.begin_life()
         await self.services.reaper.recover()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
@@ -222,6 +226,7 @@ class Daemon:
         await self._mcp.get()
         await self.services.sweeper.run()
         await self.services.publisher.run()
+        self.services.jobs.start("retention", self.services.retention.run)
         await self._tell_systemd()
 
     async def _drain(self, server: RpcServer) -> None:

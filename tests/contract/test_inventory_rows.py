@@ -237,6 +237,17 @@ async def test_pages_walk_over_all_rows_newest_first(inventory: Inventory) -> No
         await inventory.page(states=list(LIVE), limit=4, after=a_hash("nothing"))
 
 
+async def test_the_attempts_of_a_create_come_as_they_were_written_whatever_the_clock_said(
+    inventory: Inventory,
+) -> None:
+    """Each is a row of its own; the clock was set back between two of them, and the hashes say nothing."""
+    await admitted(inventory, a_vm(9))
+    for n in range(4):
+        vm = a_vm(n, create_id="c", name=f"n{n}", created_at=NOW - n * HOUR)
+        await inventory.admit(an_intent(vm), allow, NOW - n * HOUR)
+    assert [vm.name for vm in await inventory.attempts_of("c")] == ["n0", "n1", "n2", "n3"]
+
+
 async def test_the_lease_that_ends_first_is_found_however_many_are_newer(inventory: Inventory) -> None:
     """Rows that are being torn down, or are gone, hold no lease."""
     assert await inventory.next_end() is None
@@ -259,13 +270,6 @@ async def test_what_is_stuck_is_found_however_many_are_newer(inventory: Inventor
     assert [vm.name for vm in await inventory.stuck(10)] == ["vm-2", "vm-0", "vm-3"]
     assert [vm.name for vm in await inventory.stuck(1)] == ["vm-2"]
     assert all(vm.stuck for vm in await inventory.stuck(10))
-
-
-async def test_attempts_of_one_create_come_oldest_first(inventory: Inventory) -> None:
-    """Each attempt on another CRN is a row of its own."""
-    made = [a_vm(n, create_id="c", name=f"n{n}", created_at=NOW + n * HOUR) for n in (2, 1, 3)]
-    await admitted(inventory, *made, a_vm(4))
-    assert [vm.name for vm in await inventory.attempts_of("c")] == ["n1", "n2", "n3"]
 
 
 async def test_kill_switches_are_offered_one_by_one_until_they_are_burnt(inventory: Inventory) -> None:

@@ -10,6 +10,7 @@ from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .restoring import StartCounter
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
 
@@ -32,6 +33,7 @@ __all__ = [
     "Decide",
     "Remembered",
     "StaleRow",
+    "StartCounter",
     "Timers",
     "EscrowFiles",
     "Backups",

@@ -9,6 +9,8 @@ from ..domain.leases import LEASE_ENDED
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
 from .freezes import FreezeLog
 from .rebuilding import Rebuilding
+from .restoring import Restoring
+from .retention import Retention
 
 
 class StaleRow(Exception):
@@ -33,7 +35,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, FreezeLog, Protocol):
+class Inventory(Rebuilding, Restoring, Retention, FreezeLog, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened

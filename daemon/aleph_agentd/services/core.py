@@ -16,6 +16,8 @@ from .publisher import Publisher
 from .quotes import Planner
 from .reaper import Reaper
 from .repairs import Repairs
+from .restoration import Restoration
+from .retention import Retention
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -40,6 +42,8 @@ class Services:
     sweeper: Sweeper
     adopter: Adopter
     repairs: Repairs
+    restoration: Restoration
+    retention: Retention
     publisher: Publisher
     freezes: Freezes
     panic: Panic

@@ -1,5 +1,6 @@
 """Giving a running lease more time."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..domain import money, policy
@@ -17,11 +18,15 @@ class Extender:
 
     def __init__(self, inventory: Inventory, treasury: Treasury, clock: Clock, freezes: Freezes) -> None:
         self._inventory, self._treasury, self._clock, self._freezes = inventory, treasury, clock, freezes
+        self.gates: list[Callable[[], None]] = []
+        """What may stand in the way of any extension; each raises its Refusal."""
 
     async def extend(
         self, vm: Vm, hours: float, caller: Caller, request: tuple[str, Remembered] | None = None
     ) -> Vm:
         """The row with its new end. An expired lease is never revived."""
+        for gate in self.gates:
+            gate()
         now = self._clock.now()
         expires_at = vm.expires_at + timedelta(hours=hours)
         self._freezes.check("extend", caller)

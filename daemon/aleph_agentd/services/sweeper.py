@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from ..domain.reconcile import Findings, compare, notable
 from ..ports import Inventory, Messages, NetworkTrouble, Signer
 from .jobs import Jobs
 from .repairs import Repairs
+from .restoration import Restoration
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +32,16 @@ class Sweeper:
         clock: Clock,
         jobs: Jobs,
         repairs: Repairs,
+        restoration: Restoration,
         installation: str,
         grace_s: float,
     ) -> None:
         self._inventory, self._messages, self._signer, self._clock = inventory, messages, signer, clock
         self._jobs, self._installation, self._grace = jobs, installation, timedelta(seconds=grace_s)
-        self._repairs = repairs
+        self._repairs, self._restoration = repairs, restoration
         self._greeted: dict[str, None] = {}
+        self.before: list[Callable[[], Awaitable[None]]] = []
+        """What else is looked at with every sweep, before it."""
         self.findings = Findings(datetime.fromtimestamp(0, UTC), trouble="no sweep has run yet")
 
     async def first_look(self, session: str) -> list[str]:
@@ -60,6 +65,8 @@ class Sweeper:
         await self._jobs.start("sweep", lambda: self._sweep(anyway=True))
 
     async def _sweep(self, *, anyway: bool = False) -> None:
+        for look in self.before:
+            await look()
         before, self.findings = self.findings, await self._look()
         known = {orphan.item_hash for orphan in before.orphans} | {vm.item_hash for vm in before.undead}
         now = self._clock.now()
@@ -74,6 +81,9 @@ class Sweeper:
         if self.findings.trouble:
             log.warning("sweep: %s", self.findings.trouble)
             return
+        self.findings = await self._restoration.fold_in(self.findings)
+        if self._restoration.pending:
+            return  # what it lacks may be why something looks wrong
         self.findings = await self._repairs.run(self.findings, anyway=anyway)
         if self.findings.halted:
             log.error("sweep halted: %s", self.findings.halted)
@@ -90,6 +100,8 @@ class Sweeper:
             # What was seen last stays: it is still the best guess, and it counts against the limits.
             return replace(self.findings, at=now, trouble=f"the network could not be listed: {trouble}")
         known, rows = await self._rows({item.item_hash for item in listing if item.sender == sender})
+        if not listing:
+            rows = await self._restoration.still_billed(rows)
         seen = compare(
             listing, known, rows, installation=self._installation, sender=sender, now=now, grace=self._grace
         )

@@ -159,6 +159,10 @@ class Treasury:
                 return quote
         return None
 
+    def void_quotes(self) -> None:
+        """Forget what was shown: it was priced against books that are not to be relied on."""
+        self._quotes.clear()
+
     def use_quote(self, quote: Quote) -> bool:
         """Spend a quote; False when it was spent before."""
         return self._quotes.pop(quote.id, None) is not None

@@ -22,9 +22,11 @@ from .exposure import exposure
 from .freezes import FreezeStore
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
+from .restoring import RestoringStore
+from .retention import RetentionStore
 
 
-class SqlInventory(RebuildingStore, FreezeStore):
+class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:

@@ -28,7 +28,7 @@ from ...domain.leases import due_at
 from ...domain.model import LEASED, LIVE, STUCK_AFTER_ATTEMPTS, TRANSITIONS, Vm, VmState
 from ...ports import StaleRow
 from .rows import chunks, to_row, to_vm
-from .schema import vms
+from .schema import ledger, vms
 
 _HASH_PREFIX = re.compile(r"[0-9a-f]{8,64}")
 _LONGEST_REFERENCE = 256
@@ -129,8 +129,9 @@ def _newest(connection: Connection, query: Select[Any], limit: int) -> list[Vm]:
 
 
 def attempts_of(connection: Connection, create_id: str) -> list[Vm]:
-    """The rows of one create, oldest first."""
-    query = select(vms).where(vms.c.create_id == create_id).order_by(vms.c.created_at, vms.c.item_hash)
+    """The rows of one create, in the order in which their reservations were written: a clock may be set back."""
+    written = select(func.min(ledger.c.n)).where(ledger.c.item_hash == vms.c.item_hash).scalar_subquery()
+    query = select(vms).where(vms.c.create_id == create_id).order_by(written, vms.c.created_at)
     return [to_vm(row) for row in connection.execute(query)]
 
 
