@@ -82,8 +82,8 @@ def measure(folder: Path, sizes: Sizes) -> Iterator[Figure]:
         crowd.settle(net, {few: sizes.few, many: sizes.leases}, mortal=mortal)
         yield _starts(empty, many, sizes)
         yield from _quiet(empty, few, many, sizes)
-        yield from ends(net, many, sizes)
         yield _health(net, many, sizes)
+        yield from ends(net, many, sizes)
 
 
 @contextmanager
@@ -158,6 +158,60 @@ def _idle(daemon: DaemonProcess, pid: int, sizes: Sizes) -> Figure:
     detail = f"{100 * rest:.2f} % and a sweep of {median(sweeps):.2f} s of CPU every {SWEEP_EVERY_S:g} s"
     name = f"scale: idle with {sizes.leases} leases, health probes off"
     return Figure(name, percent, "% of a core", MAX_IDLE_PERCENT, detail, len(sweeps))
+
+
+# ---------------------------------------------------------------------- health probes
+
+
+def _health(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Figure:
+    """What arrives at the CRNs and at the VMs' SSH doors, in the busiest stretch."""
+    with _Door() as door:
+        crowd.live_at(daemon, *door.server_address)
+        daemon.environment["ALEPH_AGENT_HEALTH_INTERVAL_S"] = "2"
+        begun = time.time()
+        daemon.start()
+        deadline = time.monotonic() + ANSWER_S
+        while not (lists := _lists(net, begun)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(sizes.health_s)
+        daemon.kill()
+        daemon.environment["ALEPH_AGENT_HEALTH_INTERVAL_S"] = "off"
+        lists = _lists(net, begun)
+    times = sorted([*door.knocks, *lists])
+    window = min(_WINDOW_S, sizes.health_s)
+    most = max((sum(at <= other < at + window for other in times) for at in times), default=0)
+    detail = f"{len(lists)} lists of CRNs and {len(door.knocks)} knocks at SSH; the most in {window:g} s"
+    name, limit = "scale: health probes, connections", 1.1 * CONNECTIONS_PER_S
+    return Figure(name, most / window, "per s", limit, detail, len(times))
+
+
+def _lists(net: DevnetProcess, since: float) -> list[float]:
+    """When CRNs were asked what they run."""
+    asked = (request for request in net.requests() if "executions/list" in request["path"])
+    return [request["time"] for request in asked if request["time"] >= since]
+
+
+class _Door(socketserver.ThreadingTCPServer):
+    """Greets like SSH, and remembers when somebody came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Greeting)
+        self.knocks: list[float] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Greeting(socketserver.BaseRequestHandler):
+    server: _Door
+
+    def handle(self) -> None:
+        self.server.knocks.append(time.time())
+        self.request.sendall(b"SSH-2.0-bench\r\n")
 
 
 # ---------------------------------------------------------------------- while leases end
@@ -259,56 +313,3 @@ def _pings(line: Line, done: Callable[[], bool]) -> list[float]:
 
 def _sleep_until(at: datetime) -> None:
     time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
-
-
-# ---------------------------------------------------------------------- health probes
-
-
-def _health(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Figure:
-    """What arrives at the CRNs and at the VMs' SSH doors, in the busiest stretch."""
-    with _Door() as door:
-        crowd.live_at(daemon, *door.server_address)
-        daemon.environment["ALEPH_AGENT_HEALTH_INTERVAL_S"] = "2"
-        begun = time.time()
-        daemon.start()
-        deadline = time.monotonic() + ANSWER_S
-        while not (lists := _lists(net, begun)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        time.sleep(sizes.health_s)
-        daemon.kill()
-        lists = _lists(net, begun)
-    times = sorted([*door.knocks, *lists])
-    window = min(_WINDOW_S, sizes.health_s)
-    most = max((sum(at <= other < at + window for other in times) for at in times), default=0)
-    detail = f"{len(lists)} lists of CRNs and {len(door.knocks)} knocks at SSH; the most in {window:g} s"
-    name, limit = "scale: health probes, connections", 1.1 * CONNECTIONS_PER_S
-    return Figure(name, most / window, "per s", limit, detail, len(times))
-
-
-def _lists(net: DevnetProcess, since: float) -> list[float]:
-    """When CRNs were asked what they run."""
-    asked = (request for request in net.requests() if "executions/list" in request["path"])
-    return [request["time"] for request in asked if request["time"] >= since]
-
-
-class _Door(socketserver.ThreadingTCPServer):
-    """Greets like SSH, and remembers when somebody came."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Greeting)
-        self.knocks: list[float] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _Greeting(socketserver.BaseRequestHandler):
-    server: _Door
-
-    def handle(self) -> None:
-        self.server.knocks.append(time.time())
-        self.request.sendall(b"SSH-2.0-bench\r\n")
