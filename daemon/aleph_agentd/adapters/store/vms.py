@@ -146,9 +146,9 @@ def page(connection: Connection, states: Sequence[VmState], limit: int, after: s
 
 
 def _in_passing(states: Collection[VmState]) -> ColumnElement[bool]:
-    """For queries that read in an index's order and stop early.
+    """For queries that another index serves better: in its order, or for its few rows.
 
-    As a cast no index serves it: SQLite would look up every row of these states, and sort them all.
+    As a cast no index serves it: SQLite would look up every row of these states, ten thousand for a page.
     """
     return cast(vms.c.state, Text).in_([state.value for state in states])
 
@@ -179,7 +179,7 @@ def due(connection: Connection, now: datetime, limit: int) -> list[Vm]:
 
 def ended(connection: Connection, by: datetime | None, limit: int) -> list[Vm]:
     """Rows whose lease is over, or all that are leased, kept from changing until the transaction ends."""
-    query = select(vms).where(vms.c.state.in_(LEASED))
+    query = select(vms).where(_in_passing(LEASED))
     if by is not None:
         query = query.where(vms.c.due_at <= by, vms.c.expires_at <= by)
     return _most_urgent(connection, query.with_for_update(), limit)
