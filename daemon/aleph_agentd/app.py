@@ -14,6 +14,7 @@ from . import __version__, runtime_dir
 from .adapters import systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.aleph.settings import NetworkSettings
+from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
@@ -22,6 +23,7 @@ from .adapters.machine_clock import SteadyClock
 from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
+from .gateway.control_audit import AuditTrail, audited
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
@@ -31,7 +33,8 @@ from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import join
+from .joining import join, witnessed
+from .services.auditor import Auditor
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
@@ -101,10 +104,13 @@ class Daemon:
     """The services of one process, joined; and what happens to them from READY to the end."""
 
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
-        self._settings, self._inventory, self._network = settings, inventory, network
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
         self._timers = SchedulerTimers(self._clock.lead)
-        self.services = join(settings, inventory, network, self._timers, self._clock)
+        anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
+        self._auditor = Auditor(inventory, anchors, self._clock)
+        network = witnessed(network, self._auditor)
+        self._settings, self._inventory, self._network = settings, inventory, network
+        self.services = join(settings, inventory, network, self._timers, self._clock, self._auditor)
         self._timekeeper = Timekeeper(
             self._clock,
             inventory,
@@ -115,7 +121,7 @@ class Daemon:
         )
         self._health = self._watch(network)
         self.services.provisioner.gates.append(self._timekeeper.check)
-        self.services.notices.append(self._timekeeper.alerts)
+        self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
         self.services.notices.append(self._escrow.alerts)
@@ -126,7 +132,8 @@ class Daemon:
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods(), **keeping.methods()}
+        verbs = {**self._control.methods(), **keeping.methods(), **AuditTrail(self._auditor).methods()}
+        more: dict[str, Handler] = {"mcp.open": opener, **audited(verbs, self._auditor, sessions.plain)}
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
@@ -149,6 +156,8 @@ class Daemon:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Both sockets, inherited from systemd or our own; drained at the end."""
+        await self._auditor.start()
+        self._auditor.note("daemon", f"aleph-agentd {__version__} started; {self._settings.describe()}")
         server = RpcServer(allowed_uids={os.getuid()})
         inherited = systemd.listen_fds()
         directory = runtime_dir.daemon_dir(os.environ)
@@ -167,6 +176,8 @@ class Daemon:
             yield
         finally:
             await self._drain(server)
+            self._auditor.note("daemon", "stopped")
+            await self._auditor.stop()
             for path, inode in own:
                 sockets.unlink_own(path, inode)
 
@@ -232,6 +243,7 @@ class Daemon:
         self.services.reaper.changed()
         self._control.changed()
         self._escrow.changed()
+        self._auditor.changed()
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
@@ -239,9 +251,13 @@ class Daemon:
             settings = Settings.load()
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
             log.error("the policy stays as it was: %s", problem)
+            self._auditor.note(
+                "daemon", "told to reload its policy, which does not parse: it stays as it was"
+            )
             return
         self.services.treasury.limits = settings.limits
         self._sessions.daemon = settings.for_sessions()
+        self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
         log.info("policy reloaded")
 
     async def _tell_systemd(self) -> None:

@@ -1,6 +1,7 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from .adapters.aleph.network import Network
@@ -10,6 +11,7 @@ from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
 from .ports import Inventory, Timers
 from .services.adopter import Adopter
+from .services.auditor import Auditor
 from .services.birth import Birth
 from .services.core import Services
 from .services.extender import Extender
@@ -22,12 +24,28 @@ from .services.repairs import Repairs
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
+from .services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
 
 _KEY_BYTES = 4096
 
 
+def witnessed(network: Network, auditor: Auditor) -> Network:
+    """The same network; what is signed and what is sent leaves an entry in the audit log."""
+    return replace(
+        network,
+        signer=WitnessedSigner(network.signer, auditor),
+        messages=WitnessedMessages(network.messages, auditor),
+        hosts=WitnessedHosts(network.hosts, auditor),
+    )
+
+
 def join(
-    settings: Settings, inventory: Inventory, network: Network, timers: Timers, clock: Clock
+    settings: Settings,
+    inventory: Inventory,
+    network: Network,
+    timers: Timers,
+    clock: Clock,
+    auditor: Auditor,
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
@@ -50,20 +68,10 @@ def join(
         hosts=hosts,
         clock=clock,
         jobs=jobs,
+        auditor=auditor,
         treasury=treasury,
         planner=planner,
-        provisioner=Provisioner(
-            inventory=inventory,
-            signer=signer,
-            market=market,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, messages, hosts, clock),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            installation=installation,
-        ),
+        provisioner=_provisioner(inventory, network, treasury, planner, teardown, jobs, installation),
         extender=Extender(inventory, treasury, clock),
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
@@ -75,6 +83,30 @@ def join(
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
+    )
+
+
+def _provisioner(
+    inventory: Inventory,
+    network: Network,
+    treasury: Treasury,
+    planner: Planner,
+    teardown: Teardown,
+    jobs: Jobs,
+    installation: str,
+) -> Provisioner:
+    clock = treasury.clock
+    return Provisioner(
+        inventory=inventory,
+        signer=network.signer,
+        market=network.market,
+        treasury=treasury,
+        planner=planner,
+        birth=Birth(inventory, network.messages, network.hosts, clock),
+        teardown=teardown,
+        clock=clock,
+        jobs=jobs,
+        installation=installation,
     )
 
 

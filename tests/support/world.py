@@ -13,6 +13,7 @@ from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
 from aleph_agentd.services.adopter import Adopter
+from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
@@ -25,6 +26,8 @@ from aleph_agentd.services.repairs import Repairs
 from aleph_agentd.services.sweeper import Sweeper
 from aleph_agentd.services.teardown import Teardown
 from aleph_agentd.services.treasury import Treasury
+from aleph_agentd.services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
+from support.anchors import MemoryAnchors
 from support.clock import ManualClock, ManualTimers
 from support.fake_network import FakeNetwork
 
@@ -121,29 +124,32 @@ def join(
     network: FakeNetwork, inventory: SqlInventory, timers: ManualTimers, clock: ManualClock, limits: Limits
 ) -> Services:
     """The services over the fakes, as app.py joins them over the adapters."""
-    jobs = Jobs()
-    treasury = Treasury(inventory, network, network, clock, limits, "")
-    teardown = Teardown(inventory, network, network, network, network, clock, jobs)
-    adopter = Adopter(inventory, network, network, clock)
-    repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
-    sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, installation=HOME, grace_s=900)
+    jobs, auditor = Jobs(), Auditor(inventory, MemoryAnchors(), clock)
+    signer, messages = WitnessedSigner(network, auditor), WitnessedMessages(network, auditor)
+    hosts = WitnessedHosts(network, auditor)
+    treasury = Treasury(inventory, network, signer, clock, limits, "")
+    teardown = Teardown(inventory, messages, hosts, network, signer, clock, jobs)
+    adopter = Adopter(inventory, network, signer, clock)
+    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
+    sweeper = Sweeper(inventory, messages, signer, clock, jobs, repairs, installation=HOME, grace_s=900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
     return Services(
         inventory=inventory,
-        signer=network,
+        signer=signer,
         market=network,
-        hosts=network,
+        hosts=hosts,
         clock=clock,
         jobs=jobs,
+        auditor=auditor,
         treasury=treasury,
         planner=planner,
         provisioner=Provisioner(
             inventory=inventory,
-            signer=network,
+            signer=signer,
             market=network,
             treasury=treasury,
             planner=planner,
-            birth=Birth(inventory, network, network, clock),
+            birth=Birth(inventory, messages, hosts, clock),
             teardown=teardown,
             clock=clock,
             jobs=jobs,
@@ -155,7 +161,7 @@ def join(
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
-        publisher=Publisher(inventory, network, network, clock, jobs),
+        publisher=Publisher(inventory, messages, signer, clock, jobs),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",

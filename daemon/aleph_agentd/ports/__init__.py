@@ -4,6 +4,7 @@ Every call to the network may raise `NetworkTrouble`: it means *unknown*, and th
 effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
+from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
@@ -33,6 +34,8 @@ __all__ = [
     "Timers",
     "EscrowFiles",
     "Backups",
+    "AuditLog",
+    "Anchors",
     "NetworkTrouble",
     "StoreTrouble",
     "StoreFull",

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
+from .audit import AuditLog
 from .rebuilding import Rebuilding
 
 
@@ -31,7 +32,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Protocol):
+class Inventory(Rebuilding, AuditLog, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened

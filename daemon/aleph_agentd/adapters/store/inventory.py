@@ -17,12 +17,13 @@ from ...domain.model import (
 )
 from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
+from .auditing import AuditStore
 from .exposure import exposure
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
 
 
-class SqlInventory(RebuildingStore):
+class SqlInventory(RebuildingStore, AuditStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
