@@ -14,6 +14,8 @@ from .rpc.connection import Connection, Handler
 from .rpc.protocol import Params
 
 _PAGE = 500
+_MOST_BYTES = 700_000
+"""A frame has room for 1 MiB."""
 _MOST_ANCHORS = 5000
 READ_ONLY = frozenset(
     {
@@ -51,8 +53,10 @@ class AuditTrail:
         after, limit = params.get("after"), params.get("limit", _PAGE)
         if not (after is None or _is_number(after)) or not _is_number(limit):
             raise BadInput("after or limit is no number.", "Use whole numbers from 0 on.")
-        entries = await self._auditor.page(after, min(limit, _PAGE))
-        return {"entries": [_view(entry) for entry in entries]}
+        views = [_view(entry) for entry in await self._auditor.page(after, min(limit, _PAGE))]
+        while len(views) > 1 and sum(map(_size, views)) > _MOST_BYTES:
+            views = views[len(views) // 2 :] if after is None else views[: len(views) // 2]
+        return {"entries": views}
 
     async def verify(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """Follow the chain; `anchors`: more old heads, as `[n, hash]`, from wherever the caller keeps them."""
@@ -135,3 +139,7 @@ def _view(entry: Entry) -> dict[str, Any]:
         "text": done.text,
         "hash": entry.hash,
     }
+
+
+def _size(view: dict[str, Any]) -> int:
+    return sum(len(str(value).encode()) + len(name) + 8 for name, value in view.items())

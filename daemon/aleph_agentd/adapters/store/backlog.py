@@ -87,4 +87,4 @@ def _lost(waiting: _Waiting) -> Deed:
     """One entry for all that were too many; whose they were, if they were of one session."""
     first = waiting.deed
     act = Act(first.actor, first.session) if first.session else BY_ITSELF
-    return deed(first.at, "uncounted", f"{waiting.times} more entries were too many to be written", act)
+    return deed(first.at, "unlisted", f"{waiting.times} more were too many to be written one by one", act)
