@@ -84,7 +84,7 @@ async def test_the_life_of_a_vm_is_told_in_order(inventory: SqlInventory) -> Non
             "extend vm-1: allowed by every rule; 0.5000 credits (US$0.0050) reserved, until 2026-11-23T14:00:00Z",
         ),
         ("extended", "until 2026-11-23T14:00:00Z"),
-        ("destroying", "its lease has ended"),
+        ("destroying", "its lease ended"),
         ("settled", "forgotten"),
         ("gone", "erased"),
     ]

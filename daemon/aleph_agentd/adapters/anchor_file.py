@@ -31,7 +31,10 @@ class AnchorFile:
 
     def _add(self, line: bytes) -> None:
         if self._lines is None:
-            self._lines = len(self._read())
+            there = self._read()
+            self._lines = len(there)
+            if there and not there[-1].endswith(b"\n"):
+                line = b"\n" + line  # a power cut has left half a line
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(self._path, flags, 0o600)
         try:

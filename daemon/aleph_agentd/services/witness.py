@@ -162,7 +162,7 @@ class WitnessedHosts:
 
 
 def _about(message: SignedMessage) -> tuple[str, str]:
-    """The kind of a message, and the VM that it is about; what cannot be read is a message all the same."""
+    """The kind of a message, and the VM that it is about; one that cannot be read is sent all the same."""
     try:
         fields = json.loads(message.body)
         kind = str(fields["type"])
