@@ -23,7 +23,7 @@ from .adapters.machine_clock import SteadyClock
 from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
-from .gateway.control_audit import AuditTrail, audited
+from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
@@ -128,7 +128,7 @@ class Daemon:
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
-        opener = McpOpen(self._mcp, sessions.opened, __version__)
+        opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__)
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))

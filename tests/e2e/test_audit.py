@@ -75,6 +75,7 @@ def test_the_entries_tell_the_story_in_order(rented: DaemonProcess) -> None:
     story = [f"{entry['kind']}: {entry['text']}" for entry in entries]
     chapters = [
         r"daemon: aleph-agentd \S+ started",
+        r"session: an MCP client \(pid \d+\) in /\S+ \(claimed\)",
         r"signature: INSTANCE on ",
         r"signature: 8 FORGET: ",
         r"decision: create box: allowed by every rule",

@@ -6,9 +6,11 @@ from typing import Any
 
 from ..domain.acting import act_of, on_behalf_of
 from ..domain.audit import Entry, Link, instant
+from ..domain.caller import Caller, Peer
 from ..domain.errors import BadInput, Denied, Refusal, Unavailable
 from ..ports import StoreTrouble
 from ..services.auditor import Auditor
+from .mcp_open import OpenSession
 from .methods import CallerOf
 from .rpc.connection import Connection, Handler
 from .rpc.protocol import Params
@@ -104,6 +106,19 @@ def audited(handlers: Mapping[str, Handler], auditor: Auditor, caller_of: Caller
         method: handler if method in READ_ONLY else witness(method, handler)
         for method, handler in handlers.items()
     }
+
+
+def announced(open_session: OpenSession, auditor: Auditor) -> OpenSession:
+    """The same, and an entry for each session that begins: who it claims to be, and what was made of that."""
+
+    def opened(peer: Peer, nonce: str, preamble: dict[str, Any]) -> Caller:
+        caller = open_session(peer, nonce, preamble)
+        with on_behalf_of(act_of(caller)):
+            where = f"{caller.client} in {caller.project or 'no project'} (claimed)"
+            auditor.note("session", "; ".join([where, *caller.notices]), countable=True)
+        return caller
+
+    return opened
 
 
 def _shown(params: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..domain.caller import Caller
-from ..domain.errors import Denied, Refusal
+from ..domain.errors import BadInput, Denied, NotFound, Refusal
 from ..services.auditor import Auditor
 from .base import Answer, Arguments
 
@@ -46,11 +46,9 @@ def audited(auditor: Auditor, tool: str, caller: Caller) -> Iterator[Trail]:
         yield trail
         outcome = _success(trail)
     except Refusal as refusal:
-        refused, denied = True, isinstance(refusal, Denied)
-        outcome = f"denied by {refusal.code}" if denied else f"refused: {refusal.code}"
-        if denied:
-            rule = f"{tool}: denied by {refusal.code}: {refusal.message}"
-            auditor.note("decision", rule, countable=True)
+        refused, outcome = True, _refusal(refusal)
+        if isinstance(refusal, Denied):
+            auditor.note("decision", f"{tool}: {outcome}: {refusal.message}", countable=True)
         raise
     finally:
         where = f" from {caller.project[:_LONGEST]} (claimed)" if caller.project else ""
@@ -62,6 +60,15 @@ def audited(auditor: Auditor, tool: str, caller: Caller) -> Iterator[Trail]:
 def _success(trail: Trail) -> str:
     status = getattr(trail.answer, "status", "")
     return f"ok, {status}" if isinstance(status, str) and status else "ok"
+
+
+def _refusal(refusal: Refusal) -> str:
+    match refusal:
+        case Denied():
+            return f"denied by {refusal.code}"
+        case BadInput() | NotFound():  # its words may repeat what was given
+            return f"refused: {refusal.code}"
+    return f"refused: {refusal.code}: {refusal.message}"
 
 
 def _arguments(trail: Trail) -> str:

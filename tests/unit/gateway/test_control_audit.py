@@ -8,7 +8,7 @@ from aleph_agentd.domain.acting import BY_ITSELF, acting
 from aleph_agentd.domain.audit import GENESIS, Entry, Link, Verdict, deed, follow
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.errors import BadInput, Denied, NotFound, Unavailable
-from aleph_agentd.gateway.control_audit import AuditTrail, audited
+from aleph_agentd.gateway.control_audit import AuditTrail, announced, audited
 from aleph_agentd.gateway.rpc.connection import Connection
 from aleph_agentd.ports import StoreTrouble
 from support.inventory import NOW
@@ -28,7 +28,7 @@ class Log:
             last = self.entries[-1].link if self.entries else GENESIS
             self.entries.append(follow(last, deed(NOW, "call", text, BY_ITSELF)))
 
-    def note(self, kind: str, text: str, item_hash: str = "") -> None:
+    def note(self, kind: str, text: str, item_hash: str = "", *, countable: bool = False) -> None:
         """Remember it, and who did it."""
         self.noted.append((kind, text, item_hash, acting().actor))
 
@@ -163,3 +163,13 @@ async def test_looking_leaves_no_entry_and_what_is_new_is_no_looking() -> None:
     assert log.noted == []
     assert await methods["vms.explode"](NOBODY, {}) == 2
     assert [text for _, text, *_ in log.noted] == ["vms.explode: ok"]
+
+
+def test_a_session_that_begins_leaves_an_entry() -> None:
+    """Who it claims to be, and which of its settings were ignored: what calls say is read against that."""
+    log, peer = Log(), Peer(1000, 7)
+    caller = Caller("n", peer, "/home/you/x", "an MCP client (pid 9)", notices=("MAX_TTL_HOURS is ignored",))
+    open_session = announced(lambda *_: caller, cast(Any, log))
+    assert open_session(peer, "n", {}) is caller
+    told = "an MCP client (pid 9) in /home/you/x (claimed); MAX_TTL_HOURS is ignored"
+    assert log.noted == [("session", told, "", "agent uid=1000 pid=7")]

@@ -82,6 +82,13 @@ async def test_every_other_refusal_is_an_entry_as_well(
     assert "hunter2" not in made.text
 
 
+async def test_what_a_failed_create_ran_into_is_told(world: World) -> None:
+    """Also what refused its later attempts, which are no call of their own."""
+    world.network.key_trouble = "no key file"
+    refusal = await call(world, "aleph_create_vm", name="box")
+    assert (await deeds(world, "call"))[0].text.endswith(f": refused: {refusal.code}: {refusal.message}")
+
+
 async def test_a_call_that_breaks_off_is_an_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancelled by its client, or by a mistake of ours."""
     hold = world.network.hold("notify")

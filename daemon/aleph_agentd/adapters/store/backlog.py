@@ -42,7 +42,7 @@ class Backlog:
         key = (done.kind, done.actor, done.session, done.item_hash, done.text)
         if countable and (same := self._repeats.get(key)):
             same.times += 1
-        elif len(self._waiting) >= MOST or (countable and self._countable[done.session] >= MOST_COUNTABLE):
+        elif self._full(done, countable):
             self._lose(done)
         else:
             waiting = _Waiting(done)
@@ -50,6 +50,11 @@ class Backlog:
             if countable:
                 self._repeats[key] = waiting
                 self._countable[done.session] += 1
+
+    def _full(self, done: Deed, countable: bool) -> bool:
+        # Half of the room is for what changed something, however many sessions look around.
+        most = MOST // 2 if countable else MOST
+        return len(self._waiting) >= most or (countable and self._countable[done.session] >= MOST_COUNTABLE)
 
     def take(self) -> list[Deed]:
         """All that waits, oldest first, and how much was only counted."""
