@@ -17,7 +17,7 @@ class AuditLog(Protocol):
         """Note it; never waits and never fails.
 
         `countable`: it changed nothing; equal ones that wait to be written become one with their number,
-        and one session may have only so many of them.
+        and of one user only so many a second are written.
         """
         ...
 

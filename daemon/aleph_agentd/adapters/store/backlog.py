@@ -1,4 +1,8 @@
-"""Deeds that wait for a transaction: bounded, repeats counted, and no session can crowd out the others."""
+"""Deeds that wait for a transaction: bounded, repeats counted, and nobody can crowd out the others.
+
+Nor the past: whoever could write entries as fast as the disk takes them could have the log rotate away what
+he did an hour ago. So much of what changes nothing is written for each user and second, the rest is counted.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,9 +12,9 @@ from ...domain.acting import BY_ITSELF, Act
 from ...domain.audit import Deed, deed
 
 MOST = 2000
-MOST_COUNTABLE = 50
-"""Of one session, from one transaction to the next."""
-_MOST_SESSIONS = 100
+MOST_COUNTABLE = 20
+"""Of one user, in one second."""
+_MOST_USERS = 100
 
 _Key = tuple[str, ...]
 
@@ -25,12 +29,12 @@ class Backlog:
     """Touched in the event loop alone; what is taken and not written comes back."""
 
     def __init__(self) -> None:
+        self._second, self._countable = 0, Counter[str]()
         self._begin()
 
     def _begin(self) -> None:
         self._waiting: list[_Waiting] = []
         self._repeats: dict[_Key, _Waiting] = {}
-        self._countable: Counter[str] = Counter()
         self._lost: dict[str, _Waiting] = {}
 
     def __bool__(self) -> bool:
@@ -49,12 +53,16 @@ class Backlog:
             self._waiting.append(waiting)
             if countable:
                 self._repeats[key] = waiting
-                self._countable[done.session] += 1
 
     def _full(self, done: Deed, countable: bool) -> bool:
-        # Half of the room is for what changed something, however many sessions look around.
-        most = MOST // 2 if countable else MOST
-        return len(self._waiting) >= most or (countable and self._countable[done.session] >= MOST_COUNTABLE)
+        if not countable:
+            return len(self._waiting) >= MOST
+        second, who = int(done.at.timestamp()), _user(done)
+        if second != self._second:
+            self._second, self._countable = second, Counter()
+        self._countable[who] += 1
+        # Half of the room is for what changed something.
+        return self._countable[who] > MOST_COUNTABLE or len(self._waiting) >= MOST // 2
 
     def take(self) -> list[Deed]:
         """All that waits, oldest first, and how much was only counted."""
@@ -75,11 +83,16 @@ class Backlog:
                 self._lose(waiting.deed, waiting.times)
 
     def _lose(self, done: Deed, times: int = 1) -> None:
-        session = done.session if len(self._lost) < _MOST_SESSIONS else ""
-        if session in self._lost:
-            self._lost[session].times += times
+        who = _user(done) if len(self._lost) < _MOST_USERS else BY_ITSELF.actor
+        if who in self._lost:
+            self._lost[who].times += times
         else:
-            self._lost[session] = _Waiting(done, times)
+            self._lost[who] = _Waiting(done, times)
+
+
+def _user(done: Deed) -> str:
+    """Whose it is: of processes and sessions anybody has as many as he likes (rules.md 13)."""
+    return done.actor.partition(" pid=")[0]
 
 
 def _counted(waiting: _Waiting) -> Deed:
@@ -89,7 +102,6 @@ def _counted(waiting: _Waiting) -> Deed:
 
 
 def _lost(waiting: _Waiting) -> Deed:
-    """One entry for all that were too many; whose they were, if they were of one session."""
-    first = waiting.deed
-    act = Act(first.actor, first.session) if first.session else BY_ITSELF
-    return deed(first.at, "unlisted", f"{waiting.times} more were too many to be written one by one", act)
+    """One entry for all of a user's that were too many."""
+    text = f"{waiting.times} more were too many to be written one by one"
+    return deed(waiting.deed.at, "unlisted", text, Act(_user(waiting.deed)))
