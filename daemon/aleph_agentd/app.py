@@ -24,6 +24,7 @@ from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
 from .gateway.control_audit import AuditTrail, announced, audited
+from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
@@ -35,11 +36,13 @@ from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join, witnessed
 from .services.auditor import Auditor
+from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
+from .services.retention import INTERVAL_S as RETENTION_S
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -124,7 +127,7 @@ class Daemon:
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
-        self.services.notices.append(self._escrow.alerts)
+        self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
@@ -132,8 +135,10 @@ class Daemon:
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        verbs = {**self._control.methods(), **keeping.methods(), **AuditTrail(self._auditor).methods()}
-        more: dict[str, Handler] = {"mcp.open": opener, **audited(verbs, self._auditor, sessions.plain)}
+        buttons = Buttons(self.services.freezes, self.services.panic)
+        more: dict[str, Handler] = {"mcp.open": opener}
+        for part in (self._control, keeping, buttons, AuditTrail(self._auditor)):
+            more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
@@ -190,12 +195,17 @@ class Daemon:
         self._inventory.on_change = self._changed
         self._timers.start()
         self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
+        self._timers.every("silent hosts", PROBE_S, self.services.teardown.probe_hosts)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
         self._timers.every("escrow", ESCROW_S, self._escrow.run)
+        self._timers.every("retention", RETENTION_S, self.services.retention.run)
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
+        # Before the reaper only this: what is frozen, and whether its rows may be relied on.
+        await self.services.freezes.load()
+        await self.services.restoration.begin_life()
         await self.services.reaper.recover()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
@@ -220,11 +230,13 @@ class Daemon:
             stack.enter_context(only_one(directory, "key", address))
         else:
             log.warning("no usable key: %s", self.services.signer.trouble)
+        self.services.panic.resume()
         await self.services.provisioner.recover()
         self._escrow.changed()
         await self._mcp.get()
         await self.services.sweeper.run()
         await self.services.publisher.run()
+        self.services.jobs.start("retention", self.services.retention.run)
         await self._tell_systemd()
 
     async def _drain(self, server: RpcServer) -> None:
@@ -262,6 +274,7 @@ class Daemon:
 
     async def _tell_systemd(self) -> None:
         overview = await self.services.treasury.overview("")
-        ends = [vm.expires_at for vm in overview.live]
-        left = f", next end in {span((min(ends) - self._clock.now()).total_seconds())}" if ends else ""
-        systemd.notify(STATUS=f"{len(overview.live)} VMs{left}")
+        ending, left = overview.next_end, ""
+        if ending is not None:
+            left = f", next end in {span((ending.expires_at - self._clock.now()).total_seconds())}"
+        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}")

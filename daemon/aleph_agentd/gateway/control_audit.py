@@ -28,6 +28,7 @@ READ_ONLY = frozenset(
         "ledger.list",
         "orphans.list",
         "backup.read",
+        "panic.status",
         "audit.list",
         "audit.verify",
         "approvals.list",

@@ -6,10 +6,12 @@ effect. No call waits without a limit; each adapter sets its own time-outs.
 
 from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
+from .freezes import FreezeLog
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .restoring import StartCounter
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
 
@@ -28,9 +30,11 @@ __all__ = [
     "Execution",
     "EraseOutcome",
     "Inventory",
+    "FreezeLog",
     "Decide",
     "Remembered",
     "StaleRow",
+    "StartCounter",
     "Timers",
     "EscrowFiles",
     "Backups",

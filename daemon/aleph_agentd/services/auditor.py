@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from contextvars import Context
+from contextvars import copy_context
 
 from ..domain.acting import acting
 from ..domain.audit import (
@@ -31,8 +31,10 @@ _PAGE = 200
 class Auditor:
     """Nothing that it does can fail what is audited."""
 
-    def __init__(self, store: AuditLog, anchors: Anchors, clock: Clock) -> None:
-        self._store, self._anchors, self._clock = store, anchors, clock
+    def __init__(self, inventory: AuditLog, anchors: Anchors, clock: Clock) -> None:
+        self._inventory, self._anchors, self._clock = inventory, anchors, clock
+        self._own = copy_context()
+        """Whose call it is that leaves something to write: the writing is the daemon's own doing."""
         self._due: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
         self._anchored = 0
@@ -45,14 +47,14 @@ class Auditor:
         `countable`: it changed nothing, so that many of its kind may become one entry.
         """
         done = deed(self._clock.now(), kind, text, acting(), item_hash)
-        self._store.audit(done, countable=countable)
+        self._inventory.audit(done, countable=countable)
         self.changed()
 
     def changed(self) -> None:
         """There may be something to write, or to anchor: do both soon."""
         if self._due is None:
             loop = asyncio.get_running_loop()
-            self._due = loop.call_later(WRITE_S, self._begin, context=Context())
+            self._due = loop.call_later(WRITE_S, self._begin, context=self._own)
 
     def _begin(self) -> None:
         self._due = None
@@ -64,7 +66,7 @@ class Auditor:
     async def start(self) -> None:
         """Compare the log with the newest anchor, before anything is added to it."""
         try:
-            anchors, head = await self._anchors.all(), await self._store.audit_head()
+            anchors, head = await self._anchors.all(), await self._inventory.audit_head()
             newest = max(anchors, key=lambda link: link.n, default=Link(0, ""))
             self._anchored = newest.n if newest.n <= head.n else head.n
             self._doubt = await self._compare(newest, head)
@@ -77,15 +79,15 @@ class Auditor:
     async def _compare(self, anchor: Link, head: Link) -> str:
         if anchor.n > head.n:
             return tail_was_cut(head, anchor)
-        found = await self._store.audit_page(anchor.n - 1, 1) if anchor.n else []
+        found = await self._inventory.audit_page(anchor.n - 1, 1) if anchor.n else []
         return not_as_anchored(anchor) if found and found[0].link != anchor else ""
 
     async def write(self) -> None:
         """Write what waits, and anchor every hundredth entry. What fails is tried again at the next change."""
         async with self._turn:
             try:
-                await self._store.write_audit()
-                for mark in await self._store.audit_marks(self._anchored, ANCHOR_EVERY):
+                await self._inventory.write_audit()
+                for mark in await self._inventory.audit_marks(self._anchored, ANCHOR_EVERY):
                     await self._anchor(mark)
                 self._trouble = ""
             except (OSError, StoreTrouble) as trouble:
@@ -99,7 +101,7 @@ class Auditor:
             await self._writing
         await self.write()
         try:
-            head = await self._store.audit_head()
+            head = await self._inventory.audit_head()
             if head.n != self._anchored:
                 await self._anchor(head)
         except (OSError, StoreTrouble) as trouble:
@@ -128,22 +130,22 @@ class Auditor:
         """Entries behind this number, oldest first; without it, the newest ones."""
         await self.write()
         if after is None:
-            after = max(0, (await self._store.audit_head()).n - limit)
-        return await self._store.audit_page(after, limit)
+            after = max(0, (await self._inventory.audit_head()).n - limit)
+        return await self._inventory.audit_page(after, limit)
 
     async def verify(self, anchors: Iterable[Link] = ()) -> Verdict:
         """Follow the whole chain, and compare it with the anchors that are kept and these. Raises OSError."""
         await self.write()
         known = [*await self._anchors.all(), *anchors]
         while True:
-            base = await self._store.audit_base()
+            base = await self._inventory.audit_base()
             check = await self._follow(Check(base, known))
-            if base == await self._store.audit_base():
+            if base == await self._inventory.audit_base():
                 return check.verdict()
             # It was rotated meanwhile: entries that were not read yet may be gone, and rightly so.
 
     async def _follow(self, check: Check) -> Check:
         sound = True
-        while sound and (entries := await self._store.audit_page(check.head.n, _PAGE)):
+        while sound and (entries := await self._inventory.audit_page(check.head.n, _PAGE)):
             sound = check.add(entries)
         return check

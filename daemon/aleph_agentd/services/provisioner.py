@@ -19,6 +19,7 @@ from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, V
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
 from .billing_end import FORGETS_PER_VM
 from .birth import Birth, Stillborn
+from .freezes import Freezes
 from .intents import instance_spec, new_row
 from .jobs import Jobs
 from .quotes import CreateRequest, Plan, Planner
@@ -51,7 +52,6 @@ class Provisioner:
 
     def __init__(
         self,
-        *,
         inventory: Inventory,
         signer: Signer,
         market: Market,
@@ -61,11 +61,13 @@ class Provisioner:
         teardown: Teardown,
         clock: Clock,
         jobs: Jobs,
+        freezes: Freezes,
         installation: str,
     ) -> None:
         self._inventory, self._signer, self._market = inventory, signer, market
         self._treasury, self._planner, self._birth, self._teardown = treasury, planner, birth, teardown
         self._clock, self._jobs, self._installation = clock, jobs, installation
+        self._freezes = freezes
         self._orders: dict[str, Order] = {}
         self.draining = False
         self.gates: list[Callable[[], None]] = [planner.breakers.check]
@@ -79,6 +81,7 @@ class Provisioner:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
             raise _no_key(self._signer.trouble)
+        self._freezes.check("create", caller)
         for gate in self.gates:
             gate()
         order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
@@ -214,6 +217,7 @@ class Provisioner:
         def decide(exposure: Exposure) -> None:
             if order.tried:  # the attempt before holds the name until its CRN has erased it
                 exposure = replace(exposure, names=exposure.names - {plan.request.name})
+            self._freezes.check("create", order.caller)
             policy.evaluate(case, limits, exposure)
 
         return await self._inventory.admit(intent, decide, now)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
@@ -136,9 +136,7 @@ class Planner:
             self.breakers.check()
             case = await self.case(plan, confirmed=True)
             overview = await self._treasury.overview(caller.session)
-            names = frozenset(vm.name for vm in overview.live)
-            exposure = replace(overview.exposure, names=names)
-            policy.evaluate(case, self._treasury.limits_of(caller), exposure)
+            policy.evaluate(case, self._treasury.limits_of(caller), overview.exposure)
         except Refusal as refusal:
             return [f"would be refused now ({refusal.code}): {refusal.message} {refusal.hint}"]
         return []

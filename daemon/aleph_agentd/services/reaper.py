@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..domain.clock import Clock
@@ -28,6 +29,8 @@ class Reaper:
         self._inventory, self._teardown, self._timers, self._clock = inventory, teardown, timers, clock
         self._turn = asyncio.Lock()
         self._arming = False
+        self.spares: Callable[[], bool] = lambda: False
+        """Whether leases that are over by their rows are not to be relied on yet (rules.md 7)."""
 
     async def recover(self) -> None:
         """After a start: what is due, then what was being torn down, at once, whatever its backoff said."""
@@ -40,7 +43,8 @@ class Reaper:
     async def run(self, *, until: datetime | None = None) -> None:
         """One pass, then the alarm for the next deadline. `until`: what is due by then counts as due."""
         async with self._turn:
-            await self._end_leases(until or self._clock.now())
+            if not self.spares():
+                await self._end_leases(until or self._clock.now())
             for vm in await self._inventory.due(self._clock.now(), _BATCH):
                 if vm.state not in LEASED:
                     self._teardown.start(vm)

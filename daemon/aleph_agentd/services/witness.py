@@ -109,6 +109,14 @@ class WitnessedMessages:
         """See ports.Messages."""
         return await self._messages.published_ends(owner)
 
+    async def sender(self, item_hash: str) -> str | None:
+        """See ports.Messages."""
+        return await self._messages.sender(item_hash)
+
+    async def granted(self, payer: str, agent: str) -> frozenset[str]:
+        """See ports.Messages."""
+        return await self._messages.granted(payer, agent)
+
     async def removing(self, sender: str) -> frozenset[str]:
         """See ports.Messages."""
         return await self._messages.removing(sender)

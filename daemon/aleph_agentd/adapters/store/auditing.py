@@ -13,8 +13,8 @@ class AuditStore(Transactions):
         self._backlog.add(done, countable=countable)
 
     async def write_audit(self) -> None:
-        """A transaction of its own for what is noted. It is no change that anybody else waits for."""
-        if self._backlog:
+        """Transactions of its own for what is noted. They are no change that anybody else waits for."""
+        while self._backlog:
             await self._transact(lambda _: None, quiet=True)
 
     async def audit_page(self, after: int, limit: int) -> list[Entry]:

@@ -4,8 +4,9 @@ Nor the past: whoever could write entries as fast as the disk takes them could h
 he did an hour ago. So much of what changes nothing is written for each user and second, the rest is counted.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ...domain.acting import BY_ITSELF, Act
@@ -15,6 +16,7 @@ MOST = 2000
 MOST_COUNTABLE = 20
 """Of one user, in one second."""
 _MOST_USERS = 100
+_MOST_BATCHES = 4
 
 _Key = tuple[str, ...]
 
@@ -26,10 +28,12 @@ class _Waiting:
 
 
 class Backlog:
-    """Touched in the event loop alone; what is taken and not written comes back."""
+    """Filled in the event loop, written by the thread; what a transaction could not write, the next one does."""
 
     def __init__(self) -> None:
         self._second, self._countable = 0, Counter[str]()
+        self._handed = deque[list[Deed]]()
+        """For the thread: added to at one end by the loop, taken from and given back at the other by the thread."""
         self._begin()
 
     def _begin(self) -> None:
@@ -39,7 +43,7 @@ class Backlog:
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
-        return bool(self._waiting or self._lost)
+        return bool(self._waiting or self._lost or self._handed)
 
     def add(self, done: Deed, *, countable: bool) -> None:
         """Let it wait; or only count it, when there are too many or it is one of many like it."""
@@ -64,30 +68,33 @@ class Backlog:
         # Half of the room is for what changed something.
         return self._countable[who] > MOST_COUNTABLE or len(self._waiting) >= MOST // 2
 
-    def take(self) -> list[Deed]:
-        """All that waits, oldest first, and how much was only counted."""
-        if not self:
-            return []
-        deeds = [_counted(waiting) for waiting in self._waiting]
-        deeds += [_lost(waiting) for waiting in self._lost.values()]
-        self._begin()
-        return deeds
+    def hand_over(self) -> None:
+        """In the loop, before a transaction is asked for: all that waits, oldest first, goes to the thread."""
+        # While nothing can be written, it is here that it waits, where there is a limit.
+        if (self._waiting or self._lost) and len(self._handed) < _MOST_BATCHES:
+            deeds = [_counted(waiting) for waiting in self._waiting]
+            deeds += [_lost(waiting) for waiting in self._lost.values()]
+            self._handed.append(deeds)
+            self._begin()
 
-    def put_back(self, deeds: Iterable[Deed]) -> None:
-        """These were not written; they go before what came since."""
-        since, self._waiting = self._waiting, []
-        for waiting in [*map(_Waiting, deeds), *since]:
-            if len(self._waiting) < MOST:
-                self._waiting.append(waiting)
-            else:
-                self._lose(waiting.deed, waiting.times)
+    @contextmanager
+    def handed(self, writes: bool) -> Iterator[list[Deed]]:
+        """In the thread, around a transaction: what it is to write, too. A caller that gave up left its part here."""
+        batches: list[list[Deed]] = []
+        while writes and self._handed:
+            batches.append(self._handed.popleft())
+        try:
+            yield [done for batch in batches for done in batch]
+        except BaseException:
+            self._handed.extendleft(reversed(batches))
+            raise
 
-    def _lose(self, done: Deed, times: int = 1) -> None:
+    def _lose(self, done: Deed) -> None:
         who = _user(done) if len(self._lost) < _MOST_USERS else BY_ITSELF.actor
         if who in self._lost:
-            self._lost[who].times += times
+            self._lost[who].times += 1
         else:
-            self._lost[who] = _Waiting(done, times)
+            self._lost[who] = _Waiting(done)
 
 
 def _user(done: Deed) -> str:

@@ -3,15 +3,14 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ...domain.audit import Deed
 from . import audit
 from .backlog import Backlog
 from .engine import WRITES, open_engine, where
@@ -29,6 +28,7 @@ class Transactions:
         self._writer = engine.execution_options(**{WRITES: True})
         self._worker = worker
         self._backlog = Backlog()
+        self._own = copy_context()
         self.version = 0
         """Grows with each committed write: what was read at one version holds while it lasts."""
         self.on_change: Callable[[], None] | None = None
@@ -60,21 +60,11 @@ class Transactions:
         A cancelled caller leaves it to happen completely or, if it has not begun, not at all. `quiet`: it
         changes nothing that anybody reads.
         """
-        loop, context = asyncio.get_running_loop(), copy_context()
-        deeds = self._backlog.take() if writes else []
-
-        def both(connection: Connection) -> T:
-            audit.append(connection, deeds)
-            return context.run(work, connection)
-
-        run = self._worker.submit(self._run, both, writes, None if quiet else loop)
-        if deeds:
-            run.add_done_callback(lambda done: self._unless_written(deeds, done, loop))
-        return await asyncio.wrap_future(run)
-
-    def _unless_written(self, deeds: list[Deed], done: "Future[T]", loop: asyncio.AbstractEventLoop) -> None:
-        if (done.cancelled() or done.exception() is not None) and not loop.is_closed():
-            loop.call_soon_threadsafe(self._backlog.put_back, deeds)
+        loop, run = asyncio.get_running_loop(), copy_context().run
+        if writes:
+            self._backlog.hand_over()
+        tell = None if quiet else loop
+        return await loop.run_in_executor(self._worker, run, self._run, work, writes, tell)
 
     async def with_driver(self, work: Callable[[Any], T]) -> T:
         """Run `work` in the thread with the driver's own connection, in no transaction of ours."""
@@ -92,7 +82,11 @@ class Transactions:
         self, work: Callable[[Connection], T], writes: bool, tell: asyncio.AbstractEventLoop | None
     ) -> T:
         try:
-            with (self._writer if writes else self._engine).begin() as connection:
+            with (
+                self._backlog.handed(writes) as deeds,
+                (self._writer if writes else self._engine).begin() as connection,
+            ):
+                audit.append(connection, deeds)
                 result = work(connection)
         except (DBAPIError, sqlite3.Error) as error:
             trouble = translated(error, where(self._engine))
@@ -102,7 +96,7 @@ class Transactions:
         if writes and tell is not None and not tell.is_closed():
             # From here, not after the await: the caller may have been cancelled meanwhile. And for nobody:
             # what follows from a change (an alarm, say) is not done on behalf of who made it.
-            tell.call_soon_threadsafe(self._changed, context=Context())
+            tell.call_soon_threadsafe(self._changed, context=self._own)
         return result
 
     def _changed(self) -> None:
