@@ -14,6 +14,7 @@ from . import __version__, runtime_dir
 from .adapters import systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.aleph.settings import NetworkSettings
+from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
@@ -23,6 +24,7 @@ from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
 from .domain.errors import Unavailable
+from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
@@ -33,7 +35,8 @@ from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import join
+from .joining import join, witnessed
+from .services.auditor import Auditor
 from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
@@ -106,11 +109,14 @@ class Daemon:
     """The services of one process, joined; and what happens to them from READY to the end."""
 
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
-        self._settings, self._inventory, self._network = settings, inventory, network
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
         self._claimed, self._unclaimed = asyncio.Event(), "aleph-agentd is stopping"
         self._timers = SchedulerTimers(self._clock.lead)
-        self.services = join(settings, inventory, network, self._timers, self._clock)
+        anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
+        self._auditor = Auditor(inventory, anchors, self._clock)
+        network = witnessed(network, self._auditor)
+        self._settings, self._inventory, self._network = settings, inventory, network
+        self.services = join(settings, inventory, network, self._timers, self._clock, self._auditor)
         self._timekeeper = Timekeeper(
             self._clock,
             inventory,
@@ -122,21 +128,21 @@ class Daemon:
         self._health = self._watch(network)
         self.services.provisioner.gates.append(self._timekeeper.check)
         self.services.provisioner.ready = self._wait_for_the_key
-        self.services.notices.append(self._timekeeper.alerts)
+        self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
-        opener = McpOpen(self._mcp, sessions.opened, __version__)
+        opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__)
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
         buttons = Buttons(self.services.freezes, self.services.panic)
         more: dict[str, Handler] = {"mcp.open": opener}
-        for part in (self._control, keeping, buttons):
-            more |= part.methods()
+        for part in (self._control, keeping, buttons, AuditTrail(self._auditor)):
+            more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
@@ -159,6 +165,8 @@ class Daemon:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Both sockets, inherited from systemd or our own; drained at the end."""
+        await self._auditor.start()
+        self._auditor.note("daemon", f"aleph-agentd {__version__} started; {self._settings.describe()}")
         server = RpcServer(allowed_uids={os.getuid()})
         inherited = systemd.listen_fds()
         directory = runtime_dir.daemon_dir(os.environ)
@@ -177,6 +185,8 @@ class Daemon:
             yield
         finally:
             await self._drain(server)
+            self._auditor.note("daemon", "stopped")
+            await self._auditor.stop()
             for path, inode in own:
                 sockets.unlink_own(path, inode)
 
@@ -267,6 +277,7 @@ class Daemon:
         self.services.reaper.changed()
         self._control.changed()
         self._escrow.changed()
+        self._auditor.changed()
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
@@ -274,9 +285,13 @@ class Daemon:
             settings = Settings.load()
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
             log.error("the policy stays as it was: %s", problem)
+            self._auditor.note(
+                "daemon", "told to reload its policy, which does not parse: it stays as it was"
+            )
             return
         self.services.treasury.limits = settings.limits
         self._sessions.daemon = settings.for_sessions()
+        self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
         log.info("policy reloaded")
 
     async def _tell_systemd(self) -> None:

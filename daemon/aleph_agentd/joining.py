@@ -1,6 +1,7 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from .adapters.aleph.network import Network
@@ -11,6 +12,7 @@ from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
 from .ports import Inventory, Messages, Timers
 from .services.adopter import Adopter
+from .services.auditor import Auditor
 from .services.birth import Birth
 from .services.core import Services
 from .services.delegation import Delegation
@@ -28,12 +30,23 @@ from .services.retention import Retention
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
+from .services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
 
 _KEY_BYTES = 4096
 
 
+def witnessed(network: Network, auditor: Auditor) -> Network:
+    """The same network; what is signed and what is sent leaves an entry in the audit log."""
+    return replace(
+        network,
+        signer=WitnessedSigner(network.signer, auditor),
+        messages=WitnessedMessages(network.messages, auditor),
+        hosts=WitnessedHosts(network.hosts, auditor),
+    )
+
+
 def join(
-    settings: Settings, inventory: Inventory, network: Network, timers: Timers, clock: Clock
+    settings: Settings, inventory: Inventory, network: Network, timers: Timers, clock: Clock, auditor: Auditor
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
@@ -54,6 +67,7 @@ def join(
         hosts=hosts,
         clock=clock,
         jobs=jobs,
+        auditor=auditor,
         treasury=treasury,
         planner=planner,
         provisioner=Provisioner(

@@ -22,7 +22,7 @@ from aleph_agentd.adapters.aleph.network import Network, open_network
 from aleph_agentd.adapters.store import SqlInventory
 from aleph_agentd.ports import Messages
 from crash.fuse import Fuse
-from crash.points import AFTER, BEFORE, Point, Site, network_calls, points, site_at, writes
+from crash.points import AFTER, BEFORE, WITNESS, Point, Site, network_calls, points, site_at, writes
 
 _writing: ContextVar[Site | None] = ContextVar("writing", default=None)
 
@@ -70,10 +70,17 @@ class Watched:
             return value
 
         def call(*arguments: Any, **named: Any) -> Awaitable[Any]:
-            site = self._points.site(sys._getframe(1), name)
+            site = self._points.site(_asking(sys._getframe(1)), name)
             return self._points.around(site, value(*arguments, **named))
 
         return call
+
+
+def _asking(frame: FrameType) -> FrameType:
+    """Whoever asks the network; the audit log's witness only passes it on."""
+    while frame.f_globals["__name__"] == WITNESS and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
 
 
 def watched_inventory(around: Points) -> type[SqlInventory]:
@@ -91,8 +98,8 @@ def watched_inventory(around: Points) -> type[SqlInventory]:
     class Store(SqlInventory):
         """Dies in the thread that writes."""
 
-        async def _transact(self, work: Callable[[Any], Any], *, writes: bool = True) -> Any:
-            return await super()._transact(Work(work, _writing.get()), writes=writes)
+        async def _transact(self, work: Callable[[Any], Any], **how: Any) -> Any:
+            return await super()._transact(Work(work, _writing.get()), **how)
 
         def _run(self, work: Any, writes: bool, loop: Any) -> Any:
             if not writes:

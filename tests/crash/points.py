@@ -19,8 +19,9 @@ NETWORK = {"Messages": "messages", "Hosts": "hosts", "Market": "market"}
 """Ports, and what their instances are called."""
 INVENTORY, WRITER = "inventory", "writer"
 STORE = "aleph_agentd.adapters.store"
-OUTSIDE = ("aleph_agentd.adapters", "aleph_agentd.domain", "aleph_agentd.ports", "aleph_agentd.demo")
-"""Where no call of a service is: what an adapter calls is its own effect's affair."""
+WITNESS = "aleph_agentd.services.witness"
+OUTSIDE = ("aleph_agentd.adapters", "aleph_agentd.domain", "aleph_agentd.ports", "aleph_agentd.demo", WITNESS)
+"""Where no call of a service is: what an adapter calls is its own effect's affair, and the witness passes calls on."""
 BEFORE, AFTER = "before", "after"
 
 

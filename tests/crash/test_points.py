@@ -34,7 +34,7 @@ def test_the_calls_that_matter_most_are_points_on_both_sides() -> None:
     for call in (
         "services.birth.Birth._post: messages.post",
         "services.provisioner.Provisioner._admit: inventory.admit",
-        "services.teardown.Teardown._forget: messages.post",
+        "services.billing_end.BillingEnd._forget: messages.post",
     ):
         assert {f"{call}, {BEFORE}", f"{call}, {AFTER}"} <= set(NAMES)
 

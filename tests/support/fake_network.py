@@ -221,7 +221,8 @@ class FakeNetwork:
 
     async def sign_forgets(self, item_hash: str, payer: str, count: int) -> tuple[SignedMessage, ...]:
         """Kill switches with distinct reasons."""
-        return tuple(self._sign("FORGET", payer, {"target": item_hash}) for _ in range(count))
+        content = {"target": item_hash, "hashes": [item_hash]}
+        return tuple(self._sign("FORGET", payer, content) for _ in range(count))
 
     async def sign_extension(self, item_hash: str, end: PublishedEnd, at: datetime) -> SignedMessage:
         """One entry of our AGGREGATE."""
@@ -231,9 +232,8 @@ class FakeNetwork:
     def _sign(self, kind: str, payer: str, content: dict[str, Any]) -> SignedMessage:
         sender = self.address
         self._signed += 1
-        body = json.dumps(
-            {"type": kind, "sender": sender, "payer": payer, "content": content, "salt": self._signed}
-        )
+        said = {"type": kind, "sender": sender, "payer": payer, "content": content, "salt": self._signed}
+        body = json.dumps({**said, "item_content": json.dumps(content)})
         return SignedMessage(hashlib.sha256(body.encode()).hexdigest(), body)
 
     # ------------------------------------------------------------------ Messages

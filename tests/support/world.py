@@ -15,6 +15,7 @@ from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
 from aleph_agentd.joining import guard
 from aleph_agentd.services.adopter import Adopter
+from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
@@ -31,6 +32,8 @@ from aleph_agentd.services.retention import Retention
 from aleph_agentd.services.sweeper import Sweeper
 from aleph_agentd.services.teardown import Teardown
 from aleph_agentd.services.treasury import Treasury
+from aleph_agentd.services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
+from support.anchors import MemoryAnchors
 from support.clock import ManualClock, ManualTimers
 from support.fake_network import FakeNetwork
 
@@ -133,31 +136,34 @@ def join(
     human: str = "",
 ) -> Services:
     """The services over the fakes, as app.py joins them over the adapters."""
-    jobs, freezes = Jobs(), Freezes(inventory, clock)
-    treasury = Treasury(inventory, network, network, clock, limits, human)
-    teardown = Teardown(inventory, network, network, network, network, clock, jobs)
-    adopter = Adopter(inventory, network, network, clock)
-    repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
+    jobs, freezes, auditor = Jobs(), Freezes(inventory, clock), Auditor(inventory, MemoryAnchors(), clock)
+    signer, messages = WitnessedSigner(network, auditor), WitnessedMessages(network, auditor)
+    hosts = WitnessedHosts(network, auditor)
+    treasury = Treasury(inventory, network, signer, clock, limits, human)
+    teardown = Teardown(inventory, messages, hosts, network, signer, clock, jobs)
+    adopter = Adopter(inventory, network, signer, clock)
+    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
     counter = StartFile(database)
-    restoration = Restoration(inventory, network, network, network, clock, counter, repairs, treasury)
-    sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, restoration, HOME, 900)
+    restoration = Restoration(inventory, messages, network, signer, clock, counter, repairs, treasury)
+    sweeper = Sweeper(inventory, messages, signer, clock, jobs, repairs, restoration, HOME, 900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
     services = Services(
         inventory=inventory,
-        signer=network,
+        signer=signer,
         market=network,
-        hosts=network,
+        hosts=hosts,
         clock=clock,
         jobs=jobs,
+        auditor=auditor,
         treasury=treasury,
         planner=planner,
         provisioner=Provisioner(
             inventory=inventory,
-            signer=network,
+            signer=signer,
             market=network,
             treasury=treasury,
             planner=planner,
-            birth=Birth(inventory, network, network, clock, freezes),
+            birth=Birth(inventory, messages, hosts, clock, freezes),
             teardown=teardown,
             clock=clock,
             jobs=jobs,
@@ -172,11 +178,11 @@ def join(
         repairs=repairs,
         freezes=freezes,
         panic=Panic(
-            inventory, network, network, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
+            inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
         ),
         restoration=restoration,
-        retention=Retention(inventory, network, clock, teardown, restoration),
-        publisher=Publisher(inventory, network, network, clock, jobs),
+        retention=Retention(inventory, messages, clock, teardown, restoration),
+        publisher=Publisher(inventory, messages, signer, clock, jobs),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",

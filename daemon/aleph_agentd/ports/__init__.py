@@ -4,6 +4,7 @@ Every call to the network may raise `NetworkTrouble`: it means *unknown*, and th
 effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
+from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
@@ -37,6 +38,8 @@ __all__ = [
     "Timers",
     "EscrowFiles",
     "Backups",
+    "AuditLog",
+    "Anchors",
     "NetworkTrouble",
     "StoreTrouble",
     "StoreFull",

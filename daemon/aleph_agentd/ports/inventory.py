@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..domain.leases import LEASE_ENDED
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
+from .audit import AuditLog
 from .freezes import FreezeLog
 from .rebuilding import Rebuilding
 from .restoring import Restoring
@@ -35,7 +36,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Restoring, Retention, FreezeLog, Protocol):
+class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened

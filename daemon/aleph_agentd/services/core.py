@@ -7,6 +7,7 @@ from typing import Any
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .auditor import Auditor
 from .extender import Extender
 from .freezes import Freezes
 from .jobs import Jobs
@@ -33,6 +34,7 @@ class Services:
     hosts: Hosts
     clock: Clock
     jobs: Jobs
+    auditor: Auditor
     treasury: Treasury
     planner: Planner
     provisioner: Provisioner

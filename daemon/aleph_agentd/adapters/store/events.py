@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select
 
 from ...domain.model import Event
+from . import audit
 from .schema import events
 
 KEPT = 10_000
@@ -13,7 +14,8 @@ _PRUNE_EVERY = 500
 
 
 def record(connection: Connection, kind: str, item_hash: str, text: str, now: datetime) -> Event:
-    """Add an event. Ids only grow, also when old events are dropped."""
+    """Add an event, and an entry of the audit log for it. Ids only grow, also when old events are dropped."""
+    audit.record(connection, kind, item_hash, text, now)
     values = {"at": now, "kind": kind, "item_hash": item_hash, "text": text}
     number = connection.execute(insert(events).values(**values).returning(events.c.id)).scalar_one()
     if number % _PRUNE_EVERY == 0:

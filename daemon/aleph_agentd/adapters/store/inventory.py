@@ -18,6 +18,7 @@ from ...domain.model import (
 )
 from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
+from .auditing import AuditStore
 from .exposure import exposure
 from .freezes import FreezeStore
 from .predecessor import Defaults, Imported
@@ -26,7 +27,7 @@ from .restoring import RestoringStore
 from .retention import RetentionStore
 
 
-class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore):
+class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
