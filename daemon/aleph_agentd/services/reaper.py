@@ -26,7 +26,7 @@ class Reaper:
         self._inventory, self._teardown, self._timers, self._clock = inventory, teardown, timers, clock
         self._turn = asyncio.Lock()
         self._arming = False
-        self.holds: Callable[[], bool] = lambda: False
+        self.spares: Callable[[], bool] = lambda: False
         """Whether no row is to be relied on yet: its lease may have been extended since (rules.md 7)."""
 
     async def recover(self) -> None:
@@ -45,7 +45,7 @@ class Reaper:
         await self.arm()
 
     async def _reap(self, vm: Vm) -> None:
-        if vm.state in LEASED and self.holds():
+        if vm.state in LEASED and self.spares():
             return
         if vm.state in LEASED:
             vm = await self._teardown.order(vm.item_hash, "its lease ended", lease_version=vm.lease_version)
