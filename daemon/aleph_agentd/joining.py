@@ -134,7 +134,7 @@ def guard(services: Services, messages: Messages) -> None:
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
     services.extender.ready = restoration.looked
-    services.reaper.holds = restoration.holds
+    services.reaper.spares = restoration.spares
     services.notices.append(restoration.alerts)
     delegation = Delegation(
         services.inventory,

@@ -31,7 +31,7 @@ class Reaper:
         self._looked_at = datetime.fromtimestamp(0, UTC)
         """When the last pass began: what was due by then is being worked on."""
         self._arming = False
-        self.holds: Callable[[], bool] = lambda: False
+        self.spares: Callable[[], bool] = lambda: False
         """Whether no row is to be relied on yet: its lease may have been extended since (rules.md 7)."""
 
     async def recover(self) -> None:
@@ -46,7 +46,7 @@ class Reaper:
         """One pass, then the alarm for the next deadline. `until`: what is due by then counts as due."""
         async with self._turn:
             self._looked_at = self._clock.now()
-            if not self.holds():
+            if not self.spares():
                 await self._end_leases(until or self._clock.now())
             for vm in await self._inventory.due(self._clock.now(), _BATCH):
                 if vm.state not in LEASED:

@@ -147,8 +147,8 @@ class Restoration:
             " is read from the network"
         )
 
-    def holds(self) -> bool:
-        """Whether a lease that is over by its row may have been extended after the copy was made: an hour at most."""
+    def spares(self) -> bool:
+        """Whether leases that are over may have been extended after the copy was made: for an hour at most."""
         if self._mark is None or self._ends_known:
             return False
         return self._clock.now() < self._mark.since + UNREADABLE_GRACE
