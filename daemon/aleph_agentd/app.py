@@ -13,16 +13,15 @@ from socket import socket
 from . import __version__, runtime_dir
 from .adapters import systemd
 from .adapters.aleph.network import Network, open_network
-from .adapters.aleph.settings import NetworkSettings
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
 from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
-from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
+from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
-from .domain.clock import SystemClock, span
+from .domain.clock import span
 from .domain.errors import Unavailable
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
@@ -36,6 +35,7 @@ from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join, witnessed
+from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
 from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
@@ -64,7 +64,7 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
-        inventory = await _open_inventory(settings, stack)
+        inventory = await open_inventory(settings, stack)
         network = await stack.enter_async_context(open_network(network_settings(settings)))
         daemon = Daemon(settings, inventory, network)
         await stack.enter_async_context(daemon.listening())
@@ -74,35 +74,6 @@ async def _serve(settings: Settings) -> None:
             await daemon.live(stack)
         finally:
             systemd.notify(STOPPING=1, STATUS="finishing what runs")
-
-
-async def _open_inventory(settings: Settings, stack: AsyncExitStack) -> SqlInventory:
-    directory = settings.database_path.parent
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stack.enter_context(only_one(directory, "inventory", str(settings.database_path)))
-    inventory = await SqlInventory.open(settings.database_url or sqlite_url(settings.database_path))
-    stack.push_async_callback(inventory.close)
-    defaults = Defaults(
-        SystemClock().now(), timedelta(hours=settings.max_ttl_hours), settings.human_address or ""
-    )
-    taken = await inventory.import_predecessor(settings.predecessor_path, defaults)
-    if taken:
-        log.info("took over %d VMs from %s", len(taken.vms), settings.predecessor_path)
-        for problem in taken.problems:
-            log.warning("%s: %s", settings.predecessor_path, problem)
-    return inventory
-
-
-def network_settings(settings: Settings) -> NetworkSettings:
-    """The network adapter's part of the settings."""
-    return NetworkSettings(
-        key_path=settings.private_key_path,
-        api_hosts=settings.api_hosts,
-        crn_list_url=settings.crn_list_url,
-        aggregate_address=settings.aggregate_address,
-        os_images=settings.os_images,
-        allow_local=settings.allow_local,
-    )
 
 
 class Daemon:
