@@ -74,7 +74,7 @@ async def test_a_change_of_state_is_anchored_too(world: World) -> None:
 
 
 async def test_the_last_thing_is_an_anchor_of_the_head(world: World) -> None:
-    """Then a tail that is cut while the daemon is off is seen."""
+    """rules.md 23: then a tail that is cut while the daemon is off is seen."""
     auditor = world.services.auditor
     auditor.note("call", "one")
     auditor.note("daemon", "stopped")

@@ -83,7 +83,7 @@ async def kinds(world: World) -> list[str]:
 
 
 async def test_an_old_copy_is_made_whole_and_nothing_is_refused_afterwards(machine: Machine) -> None:
-    """Leases as they were extended, rows for what it never knew, the money of what has ended; nothing is destroyed."""
+    """rules.md 7: leases as extended, rows for what it never knew, the money of what has ended; nothing is destroyed."""
     vms = await an_old_copy(machine)
     billed, running = machine.network.billed(), machine.network.running()
     async with machine.life() as world:
@@ -138,7 +138,7 @@ async def test_what_is_not_told_completely_is_unknown_and_refuses_also_after_a_r
 
 
 async def test_a_deleted_inventory_is_noticed_by_the_counter_beside_it(machine: Machine) -> None:
-    """Even if nothing is on the network: what was spent is."""
+    """rules.md 7 and 26: even if nothing is on the network: what was spent is."""
     vms = await an_old_copy(machine)
     delete(machine)
     async with machine.life(max_daily_spend_units=20_000) as world:

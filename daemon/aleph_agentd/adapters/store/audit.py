@@ -46,6 +46,13 @@ def record(connection: Connection, kind: str, item_hash: str, text: str, now: da
     append(connection, [log.deed(now, kind, text, acting(), item_hash)])
 
 
+def record_all(
+    connection: Connection, kind: str, item_hashes: Sequence[str], text: str, now: datetime
+) -> None:
+    """The same for many VMs."""
+    append(connection, [log.deed(now, kind, text, acting(), item_hash) for item_hash in item_hashes])
+
+
 def _rotate(connection: Connection, newest: int) -> None:
     """Let go of the oldest, in whole batches, and keep what the rest of the chain follows."""
     last = (newest - log.KEPT) // log.ROTATED_AT_ONCE * log.ROTATED_AT_ONCE

@@ -26,7 +26,8 @@ def record(connection: Connection, kind: str, item_hash: str, text: str, now: da
 def record_all(
     connection: Connection, kind: str, item_hashes: Sequence[str], text: str, now: datetime
 ) -> None:
-    """Add the same event for many VMs."""
+    """Add the same event for many VMs, and their entries of the audit log."""
+    audit.record_all(connection, kind, item_hashes, text, now)
     rows = [{"at": now, "kind": kind, "item_hash": item_hash, "text": text} for item_hash in item_hashes]
     if rows:
         connection.execute(insert(events), rows)
