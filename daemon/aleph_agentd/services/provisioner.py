@@ -116,7 +116,7 @@ class Provisioner:
         if not attempts:
             raise Unavailable("This create never began.", "Call aleph_create_vm again.")
         last = attempts[-1]
-        if last.state not in LEASED and last.running_at is None:
+        if not self.under_way(create_id) and last.state not in LEASED and last.running_at is None:
             # Its job ended before we looked, or in another life of the daemon: a failure all the same.
             raise _failure(last.name, [f"{vm.crn_name or vm.crn_hash[:12]}: {vm.cause}" for vm in attempts])
         return last

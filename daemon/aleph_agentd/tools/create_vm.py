@@ -186,12 +186,14 @@ async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
         placement=why,
         **_prices(vm.hourly_units, money.cost_units(vm.rate, seconds)),
         ttl_expires_at=iso(vm.expires_at),
-        next=_next(vm, (vm.expires_at - now).total_seconds()),
+        next=_next(call, vm, (vm.expires_at - now).total_seconds()),
         warnings=tried,
     )
 
 
-def _next(vm: Vm, seconds: float) -> str:
+def _next(call: Call, vm: Vm, seconds: float) -> str:
+    if vm.state not in LEASED and call.services.provisioner.under_way(vm.create_id):
+        return f"This VM did not work out ({vm.cause}), and another one is tried: see aleph_list_my_vms in a minute. Do not create it again."
     if vm.state not in LEASED:
         return f"This VM has ended ({vm.cause}). For another, call aleph_create_vm as a new request."
     soon = "" if vm.state is VmState.RUNNING else "; it is still being set up"

@@ -237,6 +237,22 @@ async def test_patience_ends_before_the_create_does(world: World) -> None:
     assert (await world.row(vm)).state is VmState.RUNNING
 
 
+async def test_patience_that_ends_between_two_attempts_is_no_refusal(world: World) -> None:
+    """The first CRN refused, and its VM is being ended; the create goes on, and must not be called failed."""
+    first, second = world.network.crn_list[:2]
+    world.network.crn_does[first.hash] = "refuses"
+    world.tick_at("notify")
+    instance, forget = world.network.hold("post"), world.network.hold("post")
+    order = await world.order()
+    instance.go.set()
+    await forget.arrival()
+    vm = await world.services.provisioner.wait(order.create_id, 0)
+    assert (vm.state, vm.crn_hash) == (VmState.DESTROYING, first.hash)
+    forget.go.set()
+    vm = await world.services.provisioner.wait(order.create_id, 30)
+    assert (vm.state, vm.crn_hash) == (VmState.RUNNING, second.hash)
+
+
 async def test_a_create_that_failed_before_it_was_waited_for_is_still_a_refusal(world: World) -> None:
     """A job that ended between two looks must not be answered as if the VM were coming."""
     world.network.next_instance = MessageStatus.REJECTED
