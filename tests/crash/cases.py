@@ -3,7 +3,7 @@
 import asyncio
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
 
@@ -60,14 +60,10 @@ async def play(case: Case, net: DevnetProcess, nursery: Nursery) -> Outcome:
     net.clear_faults()
     net.set_clock(0)
     tenant = Tenant(net, nursery, case.point, case.scenario.environment)
-    trouble = ""
     try:
-        try:
-            await case.scenario.run(tenant)
-        except (AssertionError, Refusal, NotReady, OSError) as why:
-            trouble = f"{type(why).__name__}: {why}"[:600]
+        trouble = await _trouble(case.scenario.run(tenant))
         tenant.fuse.disarm()
-        await tenant.rest()
+        trouble = await _trouble(tenant.rest()) or trouble
         verdict = judge(tenant)
         outcome = Outcome(
             case, tenant.has_died, tenant.passed, verdict, time.monotonic() - began, trouble,
@@ -77,6 +73,15 @@ async def play(case: Case, net: DevnetProcess, nursery: Nursery) -> Outcome:
     finally:
         with redirect_stderr(io.StringIO()):
             tenant.daemon.close()
+
+
+async def _trouble(work: Awaitable[object]) -> str:
+    """What went wrong, in words: the verdict is asked for all the same."""
+    try:
+        await work
+    except (AssertionError, Refusal, NotReady, OSError) as why:
+        return f"{type(why).__name__}: {why}"[:600]
+    return ""
 
 
 async def play_until_killed(case: Case, net: DevnetProcess, nursery: Nursery) -> Outcome:

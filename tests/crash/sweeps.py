@@ -3,15 +3,18 @@
 import asyncio
 import json
 import secrets
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from aleph_agentd.domain.errors import Refusal
 from crash import forgery
 from crash.lives import SECONDS, SHORT, gone, rented
 from crash.scenario import scenario
 from crash.tenant import DEAD, LEASED, Tenant
+from support.source import ROOT
 
 POST, STATUS, LIST = "/api/v0/messages", "/api/v0/messages/*/status", "/crns.json"
 SWALLOWED = {
@@ -19,6 +22,7 @@ SWALLOWED = {
     "body": {"publication_status": {"status": "success"}, "message_status": "pending"},
 }
 FIVE_HOURS_S = 5 * 3600
+RELEASED = ROOT / "tests" / "contract" / "released" / "inventory-schema-1.sql"
 
 
 def forget_the_inventory(tenant: Tenant) -> None:
@@ -161,13 +165,31 @@ async def recover_from_the_predecessor(tenant: Tenant) -> None:
         await tenant.until(lambda: tenant.rows(*LEASED), "the row to be taken over")
 
 
+def rewrite_as_released(path: Path) -> None:
+    """Write a dead daemon's inventory anew in the first schema, with the rows that it had a place for."""
+    with closing(sqlite3.connect(path)) as killed:
+        killed.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    newer = path.with_suffix(".newer")
+    path.rename(newer)
+    for rest in path.parent.glob(f"{path.name}-*"):
+        rest.unlink()
+    with closing(sqlite3.connect(path)) as old, old:
+        old.executescript(RELEASED.read_text())
+        old.execute("ATTACH ? AS newer", (str(newer),))
+        for table in ("forgets", "signed_messages", "ledger", "requests", "events", "vms"):
+            old.execute(f"DELETE FROM {table}")
+        for table in ("vms", "signed_messages", "forgets", "ledger"):
+            columns = ", ".join(name for _, name, *_ in old.execute(f"PRAGMA table_info({table})"))
+            old.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM newer.{table}")
+    newer.unlink()
+
+
 @scenario("recover")
 async def recover_an_inventory_of_an_older_version(tenant: Tenant) -> None:
     """The first schema, which published no extensions: it is migrated at the start."""
     await rented(tenant)
     await tenant.kill()
-    tenant.sql("DROP TABLE extensions")
-    tenant.sql("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+    rewrite_as_released(tenant.daemon.database)
     async with tenant.act():
         await tenant.until(lambda: located(tenant), "the row to be there")
 

@@ -31,6 +31,8 @@ POLL_S = 0.1
 IMPATIENT_S = 5.0
 DEAD = ("gone", "failed")
 LEASED = ("intended", "provisioning", "running")
+NOT_YET = "inventory_restored"
+"""The code of a refusal that ends by itself, with the first sweep."""
 _MINUTE = 60_000_000
 
 
@@ -124,12 +126,16 @@ class Tenant:
 
     async def create(self, name: str = "box", hours: float = LONG, **more: Any) -> dict[str, Any] | None:
         """A VM; None if the daemon died over it, and said so afterwards."""
-        try:
-            return await self.call("aleph_create_vm", name=name, ttl_hours=hours, **more)
-        except Refusal:
-            if not self.has_died:
-                raise
-            return None
+        for _ in range(int(IMPATIENT_S / POLL_S)):
+            try:
+                return await self.call("aleph_create_vm", name=name, ttl_hours=hours, **more)
+            except Refusal as why:
+                if why.code != NOT_YET and not self.has_died:
+                    raise
+                if why.code != NOT_YET:
+                    return None
+            await asyncio.sleep(POLL_S)
+        raise AssertionError(f"a create is refused again and again: {NOT_YET}")
 
     async def destroy(self) -> None:
         """End all live VMs; the owner may, whoever rented them."""
