@@ -133,6 +133,7 @@ def guard(services: Services, messages: Messages) -> None:
     restoration = services.restoration
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
+    services.extender.ready = restoration.looked
     services.reaper.spares = restoration.spares
     services.notices.append(restoration.alerts)
     delegation = Delegation(

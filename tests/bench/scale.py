@@ -28,11 +28,9 @@ AT_ONCE, CCN_S, DEAD = 16, 0.3, 0.1
 SWEEP_EVERY_S = 300.0
 """The default of SWEEP_INTERVAL_S."""
 _UNITS = 10**13
-_SOON_S = 5.0
-_WARM_S, _REST_S, _IDLE_PINGS_S = 12.0, 4.0, 4.0
 _PING_EVERY_S = 0.02
 _WINDOW_S = 10.0
-_PATIENCE_S = 120.0
+PATIENCE_S = 120.0
 _PAGE = question("tools.call", name="aleph_list_my_vms", arguments={})
 
 
@@ -50,31 +48,46 @@ class Sizes:
     pages: int = 5
     sweeps: int = 3
     idle_s: float = 60.0
+    warm_s: float = 12.0
+    rest_s: float = 4.0
     health_s: float = 15.0
 
 
 FULL = Sizes()
-QUICK = Sizes(100, 10, 10, 1.0, 30, 10, starts=1, pages=1, sweeps=1, idle_s=1.0, health_s=1.0)
+QUICK = Sizes(
+    leases=60,
+    spread=10,
+    spread_s=0.5,
+    mass=20,
+    crns=10,
+    starts=1,
+    pages=1,
+    sweeps=1,
+    idle_s=0.5,
+    warm_s=2.0,
+    rest_s=0.5,
+    health_s=0.5,
+)
 
 
 def measure(folder: Path, sizes: Sizes) -> Iterator[Figure]:
     """Every figure, on a network of its own."""
     with (
         DevnetProcess(folder, crns=sizes.crns, crn_memory_gib=4096) as net,
-        _daemon(net) as empty,
-        _daemon(net) as few,
-        _daemon(net) as many,
+        idle_daemon(net) as empty,
+        idle_daemon(net) as few,
+        idle_daemon(net) as many,
     ):
         mortal = 2 + sizes.spread + sizes.mass
         crowd.settle(net, {few: sizes.few, many: sizes.leases}, mortal=mortal)
         yield _starts(empty, many, sizes)
         yield from _quiet(empty, few, many, sizes)
-        yield from _ends(net, many, sizes)
         yield _health(net, many, sizes)
+        yield from ends(net, many, sizes)
 
 
 @contextmanager
-def _daemon(net: DevnetProcess) -> Iterator[DaemonProcess]:
+def idle_daemon(net: DevnetProcess) -> Iterator[DaemonProcess]:
     """A daemon that does not run yet, and whose long log nobody wants to read."""
     environment = {"ALEPH_AGENT_HEALTH_INTERVAL_S": "off"}
     daemon = DaemonProcess(net, units=_UNITS, environment=environment)
@@ -147,25 +160,79 @@ def _idle(daemon: DaemonProcess, pid: int, sizes: Sizes) -> Figure:
     return Figure(name, percent, "% of a core", MAX_IDLE_PERCENT, detail, len(sweeps))
 
 
+# ---------------------------------------------------------------------- health probes
+
+
+def _health(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Figure:
+    """What arrives at the CRNs and at the VMs' SSH doors, in the busiest stretch."""
+    with _Door() as door:
+        crowd.live_at(daemon, *door.server_address)
+        daemon.environment["ALEPH_AGENT_HEALTH_INTERVAL_S"] = "2"
+        begun = time.time()
+        daemon.start()
+        deadline = time.monotonic() + ANSWER_S
+        while not (lists := _lists(net, begun)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(sizes.health_s)
+        daemon.kill()
+        daemon.environment["ALEPH_AGENT_HEALTH_INTERVAL_S"] = "off"
+        lists = _lists(net, begun)
+    times = sorted([*door.knocks, *lists])
+    window = min(_WINDOW_S, sizes.health_s)
+    most = max((sum(at <= other < at + window for other in times) for at in times), default=0)
+    detail = f"{len(lists)} lists of CRNs and {len(door.knocks)} knocks at SSH; the most in {window:g} s"
+    name, limit = "scale: health probes, connections", 1.1 * CONNECTIONS_PER_S
+    return Figure(name, most / window, "per s", limit, detail, len(times))
+
+
+def _lists(net: DevnetProcess, since: float) -> list[float]:
+    """When CRNs were asked what they run."""
+    asked = (request for request in net.requests() if "executions/list" in request["path"])
+    return [request["time"] for request in asked if request["time"] >= since]
+
+
+class _Door(socketserver.ThreadingTCPServer):
+    """Greets like SSH, and remembers when somebody came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Greeting)
+        self.knocks: list[float] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Greeting(socketserver.BaseRequestHandler):
+    server: _Door
+
+    def handle(self) -> None:
+        self.server.knocks.append(time.time())
+        self.request.sendall(b"SSH-2.0-bench\r\n")
+
+
 # ---------------------------------------------------------------------- while leases end
 
 
-def _ends(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Iterator[Figure]:
+def ends(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Iterator[Figure]:
     """One life: an overdue lease, one that ends just after the start, many that end one by one, many at once."""
     overdue, soon, *others = crowd.oldest(daemon, 2 + sizes.spread + sizes.mass)
     spread, mass = others[: sizes.spread], others[sizes.spread :]
     start = datetime.now(UTC)
-    first = start + timedelta(seconds=_WARM_S)
+    first, rest = start + timedelta(seconds=sizes.warm_s), timedelta(seconds=sizes.rest_s)
     step = timedelta(seconds=sizes.spread_s / len(spread))
-    at_once = first + len(spread) * step + timedelta(seconds=2 * _REST_S + _IDLE_PINGS_S)
-    ends = {overdue: start, soon: start + timedelta(seconds=_SOON_S)}
+    ends = {overdue: start, soon: start + timedelta(seconds=MAX_ARMED_S)}
     ends |= {item_hash: first + n * step for n, item_hash in enumerate(spread)}
+    at_once = max(ends.values()) + 3 * rest
     crowd.end_at(daemon, ends | dict.fromkeys(mass, at_once))
     spawned = datetime.now(UTC)
     daemon.spawn()
-    _sleep_until(first + len(spread) * step + timedelta(seconds=_REST_S))
+    _sleep_until(max(ends.values()) + rest)
     late = crowd.lateness(daemon, [overdue, soon, *spread])
-    armed = (late[overdue] or _PATIENCE_S) - (spawned - start).total_seconds()
+    armed = (late[overdue] or PATIENCE_S) - (spawned - start).total_seconds()
     yield amount("scale: spawn to overdue leases ordered and alarms armed", "s", [armed], MAX_ARMED_S)
     name = f"scale: lateness of a teardown's start, {sizes.leases} pending, 99 % within"
     yield worst(name, "s", _known(late, [soon, *spread]), MAX_LATE_S)
@@ -178,7 +245,7 @@ def _mass(
     net: DevnetProcess, daemon: DaemonProcess, mass: Sequence[str], at: datetime, sizes: Sizes
 ) -> Iterator[Figure]:
     with closing(Line(daemon.agent_socket, question("ping"))) as line:
-        idle = _pings(line, lambda: datetime.now(UTC) >= at - timedelta(seconds=_REST_S))
+        idle = _pings(line, lambda: datetime.now(UTC) >= at - timedelta(seconds=sizes.rest_s))
         _strike(net, sizes)
         _sleep_until(at)
         look = _Look(net, mass)
@@ -212,7 +279,7 @@ class _Look:
 
     def __init__(self, net: DevnetProcess, mass: Sequence[str]) -> None:
         self._net, self._mass = net, mass
-        self._next, self._deadline = 0.0, time.monotonic() + _PATIENCE_S
+        self._next, self._deadline = 0.0, time.monotonic() + PATIENCE_S
         self.last = 0.0
         """When the last one was forgotten; one that is not is taken to be now."""
 
@@ -230,7 +297,7 @@ class _Look:
 def _known(late: dict[str, float | None], item_hashes: Sequence[str]) -> list[float]:
     """What has not begun counts as late beyond every limit."""
     found = (late[item_hash] for item_hash in item_hashes)
-    return [_PATIENCE_S if seconds is None else seconds for seconds in found]
+    return [PATIENCE_S if seconds is None else seconds for seconds in found]
 
 
 def _pings(line: Line, done: Callable[[], bool]) -> list[float]:
@@ -246,57 +313,3 @@ def _pings(line: Line, done: Callable[[], bool]) -> list[float]:
 
 def _sleep_until(at: datetime) -> None:
     time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
-
-
-# ---------------------------------------------------------------------- health probes
-
-
-def _health(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Figure:
-    """What arrives at the CRNs and at the VMs' SSH doors, in the busiest stretch."""
-    with _Door() as door:
-        crowd.live_at(daemon, *door.server_address)
-        daemon.environment["ALEPH_AGENT_HEALTH_INTERVAL_S"] = "2"
-        daemon.start()
-        begun = time.time()
-        time.sleep(sizes.health_s + 2)
-        daemon.kill()
-        lists = [
-            asked["time"]
-            for asked in net.requests()
-            if "executions/list" in asked["path"] and asked["time"] >= begun
-        ]
-        times = sorted([*door.knocks, *lists])
-    window = min(_WINDOW_S, sizes.health_s)
-    most = max(sum(at <= other < at + window for other in times) for at in times)
-    detail = f"{len(lists)} lists of CRNs and {len(door.knocks)} knocks at SSH; the most in {window:g} s"
-    return Figure(
-        "scale: health probes, connections",
-        most / window,
-        "per s",
-        1.1 * CONNECTIONS_PER_S,
-        detail,
-        len(times),
-    )
-
-
-class _Door(socketserver.ThreadingTCPServer):
-    """Greets like SSH, and remembers when somebody came."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Greeting)
-        self.knocks: list[float] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _Greeting(socketserver.BaseRequestHandler):
-    server: _Door
-
-    def handle(self) -> None:
-        self.server.knocks.append(time.time())
-        self.request.sendall(b"SSH-2.0-bench\r\n")

@@ -308,6 +308,8 @@ async def test_reaping_orders_exactly_the_ended_leases_the_dearest_first(invento
     assert [vm.item_hash for vm in ended] == [a_hash(2), a_hash(3)]
     assert {vm.state for vm in ended} == {VmState.DESTROYING}
     assert {vm.destroy_at for vm in ended} == {NOW + HOUR}
+    assert [await inventory.get(vm.item_hash) for vm in ended] == ended
+    assert await inventory.due(NOW + HOUR, 10) == [await inventory.get(a_hash(1))]
     assert [vm.item_hash for vm in await inventory.reap(NOW + HOUR, NOW + HOUR, 2)] == [a_hash(1)]
     assert await inventory.reap(NOW + HOUR, NOW + HOUR, 2) == []
     kinds = [(event.kind, event.item_hash) for event in await inventory.events(0, 100)]

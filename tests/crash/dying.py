@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from aleph_agentd import app, reap_escrow
+from aleph_agentd import app, opening, reap_escrow
 from aleph_agentd.adapters.aleph.keyless import open_keyless
 from aleph_agentd.adapters.aleph.network import Network, open_network
 from aleph_agentd.adapters.store import SqlInventory
@@ -166,5 +166,5 @@ def install(fuse: Fuse) -> None:
 
     Engine.begin = watched_begin(around)  # type: ignore[method-assign]
     app.open_network = network
-    app.SqlInventory = watched_inventory(around)  # type: ignore[misc]
+    opening.SqlInventory = watched_inventory(around)  # type: ignore[misc]
     reap_escrow.open_keyless = keyless

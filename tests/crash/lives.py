@@ -235,12 +235,16 @@ async def destroy_without_a_crn(tenant: Tenant) -> None:
     async with tenant.act():
         await tenant.destroy()
         await tenant.until(lambda: (tenant.row() or {})["forgotten_at"], "the end of its billing")
-        for _ in range(6):  # three looks, a minute apart
-            tenant.net.advance(61)
+        await tenant.until(lambda: _stopped_a_minute_later(tenant), "its CRN to stop it after three looks")
         tenant.net.set_clock(0)
         await tenant.ages(11, "forgotten_at")
         await gone(tenant)
     await tenant.ages(-11, "forgotten_at")
+
+
+def _stopped_a_minute_later(tenant: Tenant) -> bool:
+    tenant.net.advance(61)
+    return not tenant.daemon.running()
 
 
 @scenario("destroy")

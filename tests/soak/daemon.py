@@ -9,9 +9,10 @@ from typing import Any
 from aleph_agentd.adapters.aleph.network import open_network
 from aleph_agentd.adapters.config import Settings
 from aleph_agentd.adapters.store import SqlInventory, sqlite_url
-from aleph_agentd.app import Daemon, network_settings
+from aleph_agentd.app import Daemon
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.model import VmState
+from aleph_agentd.opening import network_settings
 from aleph_agentd.tools.toolbox import Toolbox
 from aleph_devnet.app import Devnet
 from soak.agents import Agents, AnswerLost

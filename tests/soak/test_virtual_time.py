@@ -57,15 +57,20 @@ def test_timers_stand_still_while_the_machine_is_suspended(clock: VirtualTime) -
     assert time.time() == pytest.approx(START + 3660)
 
 
-def test_until_ends_at_once_when_its_moment_was_slept_through(clock: VirtualTime) -> None:
-    """It goes by the wall clock."""
+def test_until_goes_by_the_wall_clock_whatever_is_slept_through(clock: VirtualTime) -> None:
+    """At the resume when its moment has passed meanwhile, else at its moment."""
 
     async def waiter() -> None:
-        asyncio.get_running_loop().call_later(10, clock.suspend, 3600)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.call_later(10, loop.suspend, 3600)
         await until(START + 60)
+        assert time.time() == pytest.approx(START + 3610)
+        loop.call_later(10, loop.suspend, 3600)
+        await until(START + 9000)
 
     run(clock, waiter())
-    assert time.time() == pytest.approx(START + 3660)
+    assert time.time() == pytest.approx(START + 9000)
 
 
 def test_time_stands_still_while_a_thread_works(clock: VirtualTime) -> None:

@@ -68,6 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: VirtualTime) -> None:
         self.virtual, self._threads = clock, 0
         self._awaited: tuple[int, asyncio.Future[None]] | None = None
+        self._resumed: asyncio.Future[None] | None = None
         self._of_life: dict[int, WeakSet[asyncio.Task[Any]]] = {}
         super().__init__(_Jumping(self))
         self.set_task_factory(self._task)
@@ -80,6 +81,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """The virtual machine's MONOTONIC."""
         return self.virtual.awake_s
+
+    def add_signal_handler(self, *_: Any) -> None:
+        """The simulated process's wish, never granted: signals are for whoever runs all this."""
+
+    def suspend(self, seconds: float) -> None:
+        """Suspend the machine, and wake those at its resume who go by the wall clock."""
+        self.virtual.suspend(seconds)
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None:
+            resumed.set_result(None)
+
+    async def nap(self, seconds: float) -> None:
+        """Sleep so long, or until the machine resumes from a suspend."""
+        if self._resumed is None:
+            self._resumed = self.create_future()
+        await asyncio.wait({self._resumed}, timeout=seconds)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         """As ever, and counted. What the thread tells the loop belongs to the life that asked."""
@@ -146,6 +163,8 @@ class _Jumping(selectors.DefaultSelector):
 
 
 async def until(moment: float) -> None:
-    """Sleep until the wall clock says this; at once when it is past."""
+    """Sleep until the wall clock says this; at once when it is past, or was passed by a suspend."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
     while (left := moment - time.time()) > 0:
-        await asyncio.sleep(left)
+        await loop.nap(left)

@@ -37,6 +37,8 @@ class Weather:
 
     async def bring(self, trouble: Trouble, start: float) -> None:
         """Wait for one trouble and see it through."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
         await until(start + trouble.at)
         if trouble.kind == "CCN outage":
             effect = {"drop": "before"} if trouble.what else {"status": 503}
@@ -50,10 +52,8 @@ class Weather:
             await self._death(int(trouble.what), trouble)
         elif trouble.kind == "suspend":
             self.excuses["asleep"].append((self._clock.wall, self._clock.wall + trouble.seconds))
-            self._clock.suspend(trouble.seconds)
+            loop.suspend(trouble.seconds)
         else:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, VirtualLoop)
             await loop.in_the_middle(int(trouble.what), _KILL_WITHIN_S)
             since = self._clock.wall
             await self._design.kill(trouble.seconds)
@@ -67,12 +67,12 @@ class Weather:
 
     async def _death(self, number: int, trouble: Trouble) -> None:
         """A CRN may die again while it is dead: it comes back with the last of these."""
-        crn = self._network.crns[number]
+        crn, died_at = self._network.crns[number], self._clock.wall
         self._deaths[number] += 1
         await self._devnet.set_down(crn, down=True)
         if trouble.seconds == float("inf"):
             return
-        await asyncio.sleep(trouble.seconds)
+        await until(died_at + trouble.seconds)
         self._deaths[number] -= 1
         if not self._deaths[number]:
             await self._devnet.set_down(crn, down=False)

@@ -1,6 +1,6 @@
 """Giving a running lease more time."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from ..domain import money, policy
@@ -20,11 +20,14 @@ class Extender:
         self._inventory, self._treasury, self._clock, self._freezes = inventory, treasury, clock, freezes
         self.gates: list[Callable[[], None]] = []
         """What may stand in the way of any extension; each raises its Refusal."""
+        self.ready: Callable[[], Awaitable[None]] = _at_once
+        """Waits until the gates know what they are asked."""
 
     async def extend(
         self, vm: Vm, hours: float, caller: Caller, request: tuple[str, Remembered] | None = None
     ) -> Vm:
         """The row with its new end. An expired lease is never revived."""
+        await self.ready()
         for gate in self.gates:
             gate()
         now = self._clock.now()
@@ -75,3 +78,7 @@ class Extender:
             reserve_units=units,
             balance_units=await self._treasury.balance(),
         )
+
+
+async def _at_once() -> None:
+    return

@@ -71,6 +71,8 @@ class Planner:
         self._treasury, self._market, self._dice = treasury, market, dice
         self._others_live = others_live
         self.breakers = Breakers(treasury.clock)
+        self.gates: list[Callable[[], None]] = [self.breakers.check]
+        """What may stand in the way of any create, asked before it begins; each raises its Refusal."""
 
     async def plan(
         self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = ""
@@ -133,7 +135,8 @@ class Planner:
     async def objections(self, plan: Plan, caller: Caller) -> list[str]:
         """What would refuse this plan now, in words; for quotes, which always answer."""
         try:
-            self.breakers.check()
+            for gate in self.gates:
+                gate()
             case = await self.case(plan, confirmed=True)
             overview = await self._treasury.overview(caller.session)
             policy.evaluate(case, self._treasury.limits_of(caller), overview.exposure)

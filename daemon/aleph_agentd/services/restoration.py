@@ -4,6 +4,7 @@ Stamps, published extensions and what the payer was billed for in the last 24 ho
 network. Until all three are known completely, creates and extends are refused, and no sweep ends anything.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
@@ -28,6 +29,7 @@ from .treasury import Treasury
 log = logging.getLogger(__name__)
 
 DAY = timedelta(hours=24)
+COUNT_S = 3600
 _ROWS = 100_000
 _ASKED = 64
 
@@ -52,6 +54,7 @@ class Restoration:
         self._mark: Restored | None = None
         self._waits_for = "the next sweep"
         self._ends_known = False
+        self._looked = asyncio.Event()
 
     @property
     def pending(self) -> str:
@@ -62,6 +65,16 @@ class Restoration:
 
     async def begin_life(self) -> None:
         """Count this start, in the inventory and beside it. What cannot be counted is unknown, and refuses."""
+        try:
+            await self._begin_life()
+        finally:
+            self._looked.set()
+
+    async def looked(self) -> None:
+        """Wait for the first count of this life: who calls while the daemon starts is not refused for that."""
+        await self._looked.wait()
+
+    async def _begin_life(self) -> None:
         try:
             await self._count()
         except (OSError, StoreTrouble) as trouble:
@@ -86,6 +99,17 @@ class Restoration:
         # Then in it, then beside it: whenever it is cut, the one beside it is not ahead.
         await self._counter.write(await self._inventory.count_start(counted, now))
 
+    async def count_on(self) -> None:
+        """Count in a long life too: a copy that was made in it and put back in the next one is an old one then."""
+        if self._uncounted:
+            return
+        try:
+            await self._count()
+        except (OSError, StoreTrouble) as trouble:
+            log.warning("this hour is not counted: %s", trouble)
+            return
+        self._mark = self._mark or await self._inventory.restored()
+
     async def begin(self, why: str) -> None:
         """The network shows that rows were lost."""
         if self._mark is None:
@@ -99,8 +123,7 @@ class Restoration:
         """Raises Unavailable while something may have been rented, extended or spent that has no row."""
         if self.pending:
             raise Unavailable(
-                f"The inventory was lost or put back from an old copy ({self.pending}); what was rented and spent"
-                f" since is read from the network, and that waits for {self._waits_for}.",
+                f"{self._what()}, and that waits for {self._waits_for}.",
                 "Nothing is created or extended until then; VMs still end on time, and can be destroyed."
                 " Try again in a minute; the owner sees more with aleph-agentctl status, and looks at once with"
                 " aleph-agentctl recover",
@@ -112,9 +135,17 @@ class Restoration:
         if not self.pending:
             return []
         return [
-            f"The inventory was lost or put back ({self.pending}): nothing is created or extended until the network"
-            f" has told what it lacks; waiting for {self._waits_for}. To look now: aleph-agentctl recover"
+            f"{self._what()}: nothing is created or extended meanwhile; waiting for {self._waits_for}."
+            " To look now: aleph-agentctl recover"
         ]
+
+    def _what(self) -> str:
+        if self._mark is None:
+            return f"Whether the inventory is the newest one has to be found out ({self._uncounted})"
+        return (
+            f"The inventory was lost or put back from an old copy ({self._mark.why}); what was rented and spent since"
+            " is read from the network"
+        )
 
     def spares(self) -> bool:
         """Whether leases that are over may have been extended after the copy was made: for an hour at most."""

@@ -1,6 +1,9 @@
 """An inventory that was deleted or put back: nothing new, and nothing ended by a listing, until it knows again (rules.md 7)."""
 
+import asyncio
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -342,6 +345,51 @@ async def test_a_start_that_cannot_be_counted_is_counted_by_a_sweep(
             patched.undo()
             await sweep(world)
             await world.create(name=FIRST)
+
+
+async def test_a_copy_of_a_long_life_is_an_old_one_too(machine: Machine) -> None:
+    """Life is counted by the hour; an hour that cannot be counted freezes nothing."""
+    copy = machine.directory / "old copy"
+    async with machine.life() as world:
+        with closing(sqlite3.connect(machine.database)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        await world.services.restoration.count_on()
+        await world.create(name=FIRST)
+    put_back(machine, copy)
+    async with machine.life() as world:
+        assert world.services.restoration.pending
+
+
+async def test_an_hour_that_cannot_be_counted_freezes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may be full for a while."""
+    _cut_before(monkeypatch, "count_start")
+    await world.services.restoration.count_on()
+    await world.create(name=FIRST)
+
+
+async def test_a_quote_says_that_it_would_be_refused_now(machine: Machine) -> None:
+    """A dry run asks the same gates as a create."""
+    await an_old_copy(machine)
+    async with machine.life() as world:
+        [objection] = await world.services.planner.objections(await world.plan(name="new"), ALICE)
+        assert "inventory_restored" in objection
+
+
+async def test_an_extension_that_is_asked_for_while_the_daemon_starts_waits_for_the_count(
+    world: World,
+) -> None:
+    """It is not refused because nobody has looked yet."""
+    vm = await world.create()
+    restoration = world.services.restoration
+    restoration._looked.clear()
+    restoration._uncounted = "not yet"
+    extending = asyncio.ensure_future(world.services.extender.extend(vm, 1, ALICE))
+    await asyncio.sleep(0)
+    assert not extending.done()
+    await restoration.begin_life()
+    assert (await extending).lease_version == 2
 
 
 async def test_quotes_of_before_are_void(world: World) -> None:

@@ -194,7 +194,9 @@ async def test_an_overview_tells_the_next_end_and_what_is_stuck_of_all_vms(
     """Not only of the newest."""
     monkeypatch.setattr(treasury_module, "_NEWEST", 1)
     failing = await world.create(name="failing", ttl_hours=1)
+    world.clock.forward(seconds=1)
     first = await world.create(name="first", ttl_hours=2)
+    world.clock.forward(seconds=1)
     newest = await world.create(name="newest", ttl_hours=3)
     now = world.clock.now()
     await world.inventory.move(failing.item_hash, VmState.DESTROYING, "asked", now, attempts=6)

@@ -1,5 +1,6 @@
 """What happened, in order; the newest ten thousand."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -20,6 +21,16 @@ def record(connection: Connection, kind: str, item_hash: str, text: str, now: da
     if number % _PRUNE_EVERY == 0:
         connection.execute(delete(events).where(events.c.id <= number - KEPT))
     return Event(number, now, kind, item_hash, text)
+
+
+def record_all(
+    connection: Connection, kind: str, item_hashes: Sequence[str], text: str, now: datetime
+) -> None:
+    """Add the same event for many VMs."""
+    rows = [{"at": now, "kind": kind, "item_hash": item_hash, "text": text} for item_hash in item_hashes]
+    if rows:
+        connection.execute(insert(events), rows)
+        connection.execute(delete(events).where(events.c.id <= last_id(connection) - KEPT))
 
 
 def since(connection: Connection, after_id: int, limit: int) -> list[Event]:

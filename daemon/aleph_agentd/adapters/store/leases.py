@@ -69,10 +69,9 @@ def move(connection: Connection, step: Transition, now: datetime, facts: dict[st
 def reap(connection: Connection, by: datetime | None, now: datetime, limit: int, cause: str) -> list[Vm]:
     """Every ended lease to `destroying`: read and changed in one, so that no extension comes in between."""
     ended = vms.ended(connection, by, limit)
-    for vm in ended:
-        events.record(connection, VmState.DESTROYING, vm.item_hash, cause, now)
+    events.record_all(connection, VmState.DESTROYING, [vm.item_hash for vm in ended], cause, now)
     facts = {"destroy_at": now, "next_attempt_at": now + CLAIM, "attempts": 0}
-    return [vms.change(connection, vm, **facts, state=VmState.DESTROYING, cause=cause) for vm in ended]
+    return vms.change_all(connection, ended, **facts, state=VmState.DESTROYING, cause=cause)
 
 
 def extend(connection: Connection, asked: Extension, decide: Decide, now: datetime) -> Vm:
