@@ -5,7 +5,7 @@ one. So we go on until a page is short, and then we must hold as many as any pag
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,11 +33,31 @@ _LATEST = 2**36
 _MOST = 2**31 - 1
 
 
+class Shifted(NetworkTrouble):
+    """VMs came or went while the pages were read."""
+
+
+Found = dict[str, NetworkInstance | None]
+"""By hash; None: another sender's, which only counts."""
+
+
 async def list_instances(
     ccn: Ccn, host: str, sender: str, statuses: str = "processed,removing"
 ) -> list[NetworkInstance]:
     """Every INSTANCE of a sender in one of these statuses, as one host lists them."""
-    found: dict[str, NetworkInstance | None] = {}
+    try:
+        found = await _by_pages(ccn, host, sender, statuses)
+    except Shifted as shifted:
+        try:
+            found = await _by_cursor(ccn, host, sender, statuses)
+        except NetworkTrouble as trouble:
+            raise shifted from trouble
+    return [instance for instance in found.values() if instance is not None]
+
+
+async def _by_pages(ccn: Ccn, host: str, sender: str, statuses: str) -> Found:
+    """Few requests, and exact; but whatever ends meanwhile moves the rest to earlier pages."""
+    found: Found = {}
     stated = 0
     for page in range(1, MAX_MESSAGES // PAGE + 2):
         entries, total = await _page(ccn, host, sender, statuses, page)
@@ -45,9 +65,27 @@ async def list_instances(
         _add(f"GET {host}{_PATH}", found, entries, sender)
         if len(entries) < PAGE:
             if len(found) != stated or total != stated:
-                raise NetworkTrouble(f"GET {host}{_PATH}", f"listed {len(found)} of {stated} instances")
-            return [instance for instance in found.values() if instance is not None]
+                raise Shifted(f"GET {host}{_PATH}", f"listed {len(found)} of {stated} instances")
+            return found
     raise NetworkTrouble(f"GET {host}{_PATH}", f"lists more than {MAX_MESSAGES} instances")
+
+
+async def _by_cursor(ccn: Ccn, host: str, sender: str, statuses: str) -> Found:
+    """What ends meanwhile moves nothing, and may still be in it; what is new is not."""
+    found: Found = {}
+    _, before = await _page(ccn, host, sender, statuses, 1)
+    cursor = ""
+    for _ in range(MAX_MESSAGES // PAGE + 2):
+        entries, following = await _behind(ccn, host, sender, statuses, cursor)
+        _add(f"GET {host}{_PATH}", found, entries, sender)
+        if following is None:
+            break
+        cursor = following
+    _, after = await _page(ccn, host, sender, statuses, 1)
+    # Of those that were there before, at least as many are found as are still there.
+    if following is not None or len(found) < min(before, after):
+        raise NetworkTrouble(f"GET {host}{_PATH}", f"listed {len(found)} of {min(before, after)} instances")
+    return found
 
 
 async def list_among(ccn: Ccn, host: str, item_hashes: Sequence[str], statuses: str) -> frozenset[str]:
@@ -68,29 +106,46 @@ async def list_among(ccn: Ccn, host: str, item_hashes: Sequence[str], statuses: 
 
 
 async def _page(ccn: Ccn, host: str, sender: str, statuses: str, page: int) -> tuple[list[Any], int]:
-    params: Mapping[str, str] = {
+    answer = await ccn.get(host, _PATH, _params(sender, statuses) | {"page": str(page)})
+    with making_sense(answer.endpoint):
+        said = mapping(answer.json())
+        return _entries(said), whole(said["pagination_total"])
+
+
+async def _behind(
+    ccn: Ccn, host: str, sender: str, statuses: str, cursor: str
+) -> tuple[list[Any], str | None]:
+    """The entries behind a cursor, and the next cursor; None: these were the last ones."""
+    answer = await ccn.get(host, _PATH, _params(sender, statuses) | {"cursor": cursor})
+    with making_sense(answer.endpoint):
+        said = mapping(answer.json())
+        following = said.get("next_cursor")
+        return _entries(said), None if following is None else text(following)
+
+
+def _params(sender: str, statuses: str) -> dict[str, str]:
+    return {
         "addresses": sender,
         "msgTypes": "INSTANCE",
         "msgStatuses": statuses,
         "pagination": str(PAGE),
-        "page": str(page),
     }
-    answer = await ccn.get(host, _PATH, params)
-    with making_sense(answer.endpoint):
-        said = mapping(answer.json())
-        entries, total = listing(said["messages"]), whole(said["pagination_total"])
-        if len(entries) > PAGE:
-            raise ValueError("a page longer than asked for")
-        return entries, total
 
 
-def _add(endpoint: str, found: dict[str, NetworkInstance | None], entries: list[Any], sender: str) -> None:
+def _entries(said: dict[str, Any]) -> list[Any]:
+    entries = listing(said["messages"])
+    if len(entries) > PAGE:
+        raise ValueError("a page longer than asked for")
+    return entries
+
+
+def _add(endpoint: str, found: Found, entries: list[Any], sender: str) -> None:
     with making_sense(endpoint):
         for entry in entries:
             message = mapping(entry)
             item_hash = sha256(message["item_hash"])
             if item_hash in found:
-                raise ValueError("the listing shifted between two pages")
+                raise Shifted(endpoint, "the listing shifted between two pages")
             # A stamp is believed only under our own address (rules.md 8); others only count for completeness.
             found[item_hash] = _instance(item_hash, message) if message.get("sender") == sender else None
 
