@@ -19,22 +19,28 @@ from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
 from .adapters.installation import only_one
 from .adapters.machine_clock import SteadyClock
+from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
+from .gateway.ancestry import Clients
+from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
 from .gateway.methods import build_methods
+from .gateway.owner_guard import OwnerGuard
 from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join
+from .services.approvals import INTERVAL_S as APPROVALS_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
+from .services.passphrase import Passphrase
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
 from .services.timekeeper import Timekeeper
@@ -122,11 +128,15 @@ class Daemon:
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
-        opener = McpOpen(self._mcp, sessions.opened, __version__)
-        self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
+        clients = Clients()
+        guard = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), clients)
+        self.services.figures["approvals"] = self.services.approvals.figures
+        opener = McpOpen(self._mcp, sessions.opened, __version__, clients)
+        self._control = Control(self.services, self._clock.now(), lambda: opener.sessions, guard)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
         more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods(), **keeping.methods()}
+        more |= ApprovalVerbs(self.services, guard).methods()
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
@@ -185,7 +195,9 @@ class Daemon:
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
+        self._timers.every("approvals", APPROVALS_S, self.services.approvals.expire)
         await self.services.reaper.recover()
+        await self.services.approvals.load()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
         stack.push_async_callback(self._clock.save, stopping=True)
@@ -210,6 +222,7 @@ class Daemon:
         else:
             log.warning("no usable key: %s", self.services.signer.trouble)
         await self.services.provisioner.recover()
+        await self.services.approvals.recover()
         self._escrow.changed()
         await self._mcp.get()
         await self.services.sweeper.run()

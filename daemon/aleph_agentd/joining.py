@@ -10,6 +10,8 @@ from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
 from .ports import Inventory, Timers
 from .services.adopter import Adopter
+from .services.approvals import Approvals
+from .services.approved import Executor
 from .services.birth import Birth
 from .services.core import Services
 from .services.extender import Extender
@@ -43,6 +45,9 @@ def join(
     dice = random.Random()  # noqa: S311 - spreads load
     planner = Planner(treasury, market, dice, lambda: sweeper.findings.others_live)
     pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+    provisioner = _provisioner(inventory, network, treasury, planner, teardown, jobs, installation)
+    extender = Extender(inventory, treasury, clock)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, clock)
     return Services(
         inventory=inventory,
         signer=signer,
@@ -52,29 +57,42 @@ def join(
         jobs=jobs,
         treasury=treasury,
         planner=planner,
-        provisioner=Provisioner(
-            inventory=inventory,
-            signer=signer,
-            market=market,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, messages, hosts, clock),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            installation=installation,
-        ),
-        extender=Extender(inventory, treasury, clock),
+        provisioner=provisioner,
+        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
         publisher=Publisher(inventory, messages, signer, clock, jobs),
+        approvals=Approvals(inventory, treasury, jobs, executor),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
+    )
+
+
+def _provisioner(
+    inventory: Inventory,
+    network: Network,
+    treasury: Treasury,
+    planner: Planner,
+    teardown: Teardown,
+    jobs: Jobs,
+    installation: str,
+) -> Provisioner:
+    return Provisioner(
+        inventory=inventory,
+        signer=network.signer,
+        market=network.market,
+        treasury=treasury,
+        planner=planner,
+        birth=Birth(inventory, network.messages, network.hosts, treasury.clock),
+        teardown=teardown,
+        clock=treasury.clock,
+        jobs=jobs,
+        installation=installation,
     )
 
 

@@ -13,6 +13,8 @@ from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
 from aleph_agentd.services.adopter import Adopter
+from aleph_agentd.services.approvals import Approvals
+from aleph_agentd.services.approved import Executor
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
@@ -128,6 +130,20 @@ def join(
     repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
     sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, installation=HOME, grace_s=900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
+    provisioner = Provisioner(
+        inventory=inventory,
+        signer=network,
+        market=network,
+        treasury=treasury,
+        planner=planner,
+        birth=Birth(inventory, network, network, clock),
+        teardown=teardown,
+        clock=clock,
+        jobs=jobs,
+        installation=HOME,
+    )
+    extender = Extender(inventory, treasury, clock)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, clock)
     return Services(
         inventory=inventory,
         signer=network,
@@ -137,25 +153,15 @@ def join(
         jobs=jobs,
         treasury=treasury,
         planner=planner,
-        provisioner=Provisioner(
-            inventory=inventory,
-            signer=network,
-            market=network,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, network, network, clock),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            installation=HOME,
-        ),
-        extender=Extender(inventory, treasury, clock),
+        provisioner=provisioner,
+        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
         publisher=Publisher(inventory, network, network, clock, jobs),
+        approvals=Approvals(inventory, treasury, jobs, executor),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",

@@ -166,7 +166,10 @@ def test_a_wrong_value_in_the_file_names_the_file(place: Place) -> None:
         ("max_concurrent_vms = 3", "belongs into the table [policy]"),
         ("[policy]\nnetwork = 'devnet'", "belongs above the tables"),
         ("[policy]\nmax_concurent_vms = 3", "did you mean max_concurrent_vms?"),
-        ("[policy]\nmax_concurrent_vms = true", "no setting is true or false"),
+        (
+            "[policy]\nmax_concurrent_vms = true",
+            "only approval_by_client, teardown_unreachable may be true or false",
+        ),
         ("[other]\nx = 3", "other ("),
         ("policy = 3", "must be a table"),
         ("a = [", "is not TOML"),

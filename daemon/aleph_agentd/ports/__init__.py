@@ -4,11 +4,13 @@ Every call to the network may raise `NetworkTrouble`: it means *unknown*, and th
 effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
+from .approvals import ApprovalBook, MayAsk
 from .escrow import Backups, EscrowFiles
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .passphrase import PassphraseFile
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
 
@@ -30,6 +32,9 @@ __all__ = [
     "Decide",
     "Remembered",
     "StaleRow",
+    "ApprovalBook",
+    "MayAsk",
+    "PassphraseFile",
     "Timers",
     "EscrowFiles",
     "Backups",

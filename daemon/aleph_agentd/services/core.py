@@ -7,6 +7,7 @@ from typing import Any
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .approvals import Approvals
 from .extender import Extender
 from .jobs import Jobs
 from .provisioner import Provisioner
@@ -39,6 +40,7 @@ class Services:
     adopter: Adopter
     repairs: Repairs
     publisher: Publisher
+    approvals: Approvals
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

@@ -1,8 +1,10 @@
 """Giving a running lease more time."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ..domain import money, policy
+from ..domain.approvals import Approval
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict
@@ -18,12 +20,19 @@ class Extender:
         self._inventory, self._treasury, self._clock = inventory, treasury, clock
 
     async def extend(
-        self, vm: Vm, hours: float, caller: Caller, request: tuple[str, Remembered] | None = None
+        self,
+        vm: Vm,
+        hours: float,
+        caller: Caller,
+        request: tuple[str, Remembered] | None = None,
+        approval: Approval | None = None,
     ) -> Vm:
-        """The row with its new end. An expired lease is never revived."""
+        """The row with its new end. An expired lease is never revived. Spends the approval, if there is one."""
         now = self._clock.now()
         expires_at = vm.expires_at + timedelta(hours=hours)
-        case = await self._case(vm, hours, expires_at)
+        case = await self.case(vm, hours)
+        if approval is not None:
+            case = replace(case, approved_units=approval.units)
         limits = self._treasury.limits_of(caller)
         try:
             return await self._inventory.extend(
@@ -35,6 +44,8 @@ class Extender:
                 caller.session,
                 request,
                 lease_version=vm.lease_version,
+                uid=caller.peer.uid,
+                approval=approval.id if approval else "",
             )
         except StaleRow as stale:
             raise self._too_late(stale.vm, now) from stale
@@ -51,7 +62,9 @@ class Extender:
             code="lease_over",
         )
 
-    async def _case(self, vm: Vm, hours: float, expires_at: datetime) -> policy.Case:
+    async def case(self, vm: Vm, hours: float) -> policy.Case:
+        """What the policy decides on."""
+        expires_at = vm.expires_at + timedelta(hours=hours)
         units = money.cost_units(vm.rate, hours * 3600)
         return policy.Case(
             what="extend",

@@ -135,7 +135,7 @@ class Planner:
         try:
             self.breakers.check()
             case = await self.case(plan, confirmed=True)
-            overview = await self._treasury.overview(caller.session)
+            overview = await self._treasury.overview(caller.session, caller.peer.uid)
             names = frozenset(vm.name for vm in overview.live)
             exposure = replace(overview.exposure, names=names)
             policy.evaluate(case, self._treasury.limits_of(caller), exposure)

@@ -92,7 +92,7 @@ def orphan_view(orphan: NetworkInstance) -> VmView:
 
 async def overview_of(call: Call) -> Overview:
     """What is bound now, as this session sees it."""
-    return await call.services.treasury.overview(call.caller.session)
+    return await call.services.treasury.overview(call.caller.session, call.caller.peer.uid)
 
 
 async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
@@ -111,7 +111,11 @@ async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
         "stuck": [
             f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.live if row.stuck
         ][:10],
-        "alerts": [*alerts(call.services), *call.caller.notices],
+        "alerts": [
+            *alerts(call.services),
+            *call.services.approvals.alerts(call.caller.session),
+            *call.caller.notices,
+        ],
     }
 
 
