@@ -126,7 +126,7 @@ class Daemon:
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
         self.services.notices.append(self._escrow.alerts)
         toolbox = Toolbox(self.services)
-        self._mcp = LazyMcp(toolbox, __version__)
+        self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
         sessions = Sessions(settings.for_sessions())
         clients = Clients()
         guard = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), clients)

@@ -187,6 +187,16 @@ def test_a_file_that_is_not_understood_stops_the_start(place: Place, text: str, 
     assert str(place.file) in line
 
 
+def test_a_switch_may_be_true_or_false_and_is_off_by_default(place: Place) -> None:
+    """As TOML has it; in the environment as a word or a digit."""
+    assert place.load().limits.approval_by_client is False
+    assert place.load(APPROVAL_BY_CLIENT="1").limits.approval_by_client is True
+    place.write("teardown_unreachable = true\n[policy]\napproval_by_client = true\n")
+    settings = place.load()
+    assert settings.limits.approval_by_client and settings.teardown_unreachable
+    assert "APPROVAL_BY_CLIENT" in refusal(place, APPROVAL_BY_CLIENT="maybe")
+
+
 def test_a_variable_that_nobody_reads_stops_the_start(place: Place) -> None:
     """A limit with a typing error would silently not hold."""
     assert "did you mean ALEPH_AGENT_MAX_SESSION_SPEND?" in refusal(place, MAX_SESION_SPEND="5")

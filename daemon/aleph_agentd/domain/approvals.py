@@ -66,8 +66,9 @@ class Approval:
 
     @property
     def ignored(self) -> bool:
-        """Nobody decided."""
-        return self.state is ApprovalState.EXPIRED and not self.decided_by
+        """The owner did not decide: nobody did in time, or a client said no, perhaps by itself."""
+        silent = self.state is ApprovalState.EXPIRED and not self.decided_by
+        return silent or (self.state is ApprovalState.DENIED and self.decided_by == BY_CLIENT)
 
     def at(self, now: datetime) -> ApprovalState:
         """Its state, whether or not anybody has written down that its time is over."""
@@ -89,7 +90,7 @@ def may_ask(asking: Approval, open_: Sequence[Approval], closed: Sequence[Approv
     left = since + PAUSE - asking.asked_at
     if ignored and left > timedelta():
         raise Denied(
-            f"The last {len(recent)} requests were not answered: nobody seems to be there. Next in {span(left.total_seconds())}.",
+            f"The last {len(recent)} requests were not answered by the owner, who seems not to be there. Next in {span(left.total_seconds())}.",
             "Ask for less than the threshold, or wait and tell the user that the owner must run: aleph-agentctl approvals",
             code="approval_pause",
         )

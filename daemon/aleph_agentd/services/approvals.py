@@ -10,6 +10,7 @@ from typing import Any
 
 from ..domain import money, policy
 from ..domain.approvals import (
+    BY_CLIENT,
     BY_OWNER,
     DENIALS_BEFORE_FREEZE,
     DENIALS_WITHIN,
@@ -21,7 +22,7 @@ from ..domain.approvals import (
 )
 from ..domain.caller import Caller
 from ..domain.clock import iso
-from ..domain.errors import Conflict, NotFound, Refusal
+from ..domain.errors import Conflict, Denied, NotFound, Refusal
 from ..ports import Inventory
 from .approved import Dearer, Executor
 from .asked import CREATE, Request, caller_of, encoded, fingerprint, kind_of, request_of, words
@@ -121,13 +122,37 @@ class Approvals:
             await self.freeze(f"{DENIALS_BEFORE_FREEZE} approvals were denied within 10 minutes")
         return denied
 
+    # ------------------------------------------------------------------ decided by an MCP client
+
+    async def question(self, approval_id: str, caller: Caller) -> str | None:
+        """What to ask the client of the asking session, where the owner's policy lets its answer count."""
+        for one in self._open:
+            if one.id == approval_id and self._client_may(one, caller):
+                return f"May the agent {words(one)}? It costs at most {money.show(one.units)}."
+        return None
+
+    async def client_says(self, approval_id: str, caller: Caller, yes: bool) -> None:
+        """Decide as the client of the asking session answered; marked as its answer."""
+        waiting = await self._waiting(approval_id)
+        if not self._client_may(waiting, caller):
+            raise Denied(
+                "The answers of MCP clients do not count.",
+                f"aleph-agentctl approve {approval_id}",
+                code="not_owner",
+            )
+        await (self.approve if yes else self.deny)(approval_id, BY_CLIENT)
+
+    def _client_may(self, approval: Approval, caller: Caller) -> bool:
+        waits = approval.at(self._clock.now()) is ApprovalState.WAITING
+        return self._treasury.limits.approval_by_client and waits and approval.session == caller.session
+
+    # ------------------------------------------------------------------ the daemon's own
+
     async def void_all(self, reason: str) -> int:
         """Nothing that was asked before holds any more (an inventory was lost); how many that were."""
         count = await self._inventory.void_approvals(reason, self._clock.now())
         await self._refresh()
         return count
-
-    # ------------------------------------------------------------------ the daemon's own
 
     async def load(self) -> None:
         """After a start: know what waits."""

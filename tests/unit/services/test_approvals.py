@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aleph_agentd.domain import policy
-from aleph_agentd.domain.approvals import BY_OWNER, VALID, Approval, ApprovalState
+from aleph_agentd.domain.approvals import BY_CLIENT, BY_OWNER, VALID, Approval, ApprovalState
 from aleph_agentd.domain.caller import Caller, Peer, SessionLimits
 from aleph_agentd.domain.errors import Conflict, Denied, NotFound, Refusal
 from aleph_agentd.domain.model import LIVE, Vm, VmState
@@ -225,6 +225,17 @@ async def test_two_ignored_requests_make_a_user_wait_five_minutes(world: World) 
     assert (await asks(world)).state is ApprovalState.WAITING
 
 
+async def test_a_client_that_says_no_by_itself_is_slowed_down_like_one_that_says_nothing(
+    world: World,
+) -> None:
+    """Else it could ask for ever."""
+    for _ in range(2):
+        await world.services.approvals.deny((await asks(world)).id, BY_CLIENT)
+    with pytest.raises(Denied) as refused:
+        await asks(world)
+    assert refused.value.code == "approval_pause"
+
+
 async def test_a_session_and_a_user_keep_few_requests_open(world: World) -> None:
     """Three of one session, ten of one user."""
     for number in range(3):
@@ -363,8 +374,11 @@ async def test_three_denials_in_ten_minutes_freeze(world: World) -> None:
 
     approvals = world.services.approvals
     approvals.freeze = freeze
-    for number in range(4):
-        await approvals.deny((await asks(world, BOB, name=f"c-{number}")).id, "client elicitation")
+    for number in range(3):
+        world.clock.forward(minutes=3)
+        caller = STRANGER if number == 1 else BOB
+        await approvals.deny((await asks(world, caller, name=f"c-{number}")).id, BY_CLIENT)
+    world.clock.forward(minutes=5)
     for number in range(2):
         await approvals.deny((await asks(world, name=f"a-{number}")).id, BY_OWNER)
     world.clock.forward(minutes=10)
