@@ -74,7 +74,7 @@ class Clients:
     def refuse_kin(self, peer: Peer) -> None:
         """Raises Denied when a peer is a client or was started by one, or when that cannot be known."""
         above = list(chain(peer.pid))
-        if not above or above[-1].parent > 0:
+        if not above or above[-1].parent > _INIT:  # init itself may be hidden
             raise Denied(
                 "Who started this command cannot be seen from here (another container, or it has ended).",
                 "Run aleph-agentctl where the daemon runs, in a terminal of your own.",

@@ -66,7 +66,8 @@ class Elicitation:
 
     async def about(self, result: Mapping[str, Any], context: Any, caller: Caller) -> Question | None:
         """The question that a tool's answer raises, if this client can be asked and its answer would count."""
-        approval_id = result.get("approval_id")
+        # Who only waits for it has been asked already.
+        approval_id = result.get("approval_id") if result.get("approval_message") else None
         capabilities = context.session.client_capabilities
         if not approval_id or capabilities is None or capabilities.elicitation is None:
             return None

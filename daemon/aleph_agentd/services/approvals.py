@@ -208,19 +208,23 @@ class Approvals:
 
     async def _carry_out(self, approval: Approval) -> str:
         try:
-            return await self._executor.run(approval)
-        except Dearer as dearer:
-            again = await self.ask(request_of(approval), caller_of(approval), dearer.case, approval.rate)
-            raise Conflict(
-                f"It costs more by now than was approved: {money.show(again.units)} instead of {money.show(approval.units)}.",
-                f"Nothing was created. The owner is asked anew: aleph-agentctl approve {again.id}",
-                code="dearer",
-            ) from dearer
+            try:
+                return await self._executor.run(approval)
+            except Dearer as dearer:
+                raise await self._asked_anew(approval, dearer.case) from dearer
         except Refusal as refusal:
             await self._inventory.note_outcome(approval.id, f"{refusal.message} ({refusal.code})")
             raise
         finally:
             await self._refresh()
+
+    async def _asked_anew(self, approval: Approval, case: policy.Case) -> Conflict:
+        again = await self.ask(request_of(approval), caller_of(approval), case, approval.rate)
+        return Conflict(
+            f"It costs more by now than was approved: {money.show(again.units)} instead of {money.show(approval.units)}.",
+            f"Nothing has happened. The owner is asked anew: aleph-agentctl approve {again.id}",
+            code="dearer",
+        )
 
     async def _refresh(self) -> None:
         self._open = await self._inventory.approvals(open_only=True, limit=_SHOWN)

@@ -94,8 +94,12 @@ class Following:
                 "Nothing was done. Ask the user whether it is still wanted, then call again.",
                 code="approval_expired",
             )
-        under_way = self._call.services.approvals.under_way(approval)
-        if state is ApprovalState.APPROVED and approval.outcome and not under_way:
+        approvals = self._call.services.approvals
+        if state is not ApprovalState.APPROVED or approvals.under_way(approval):
+            return
+        if not approval.outcome:  # its job was cut; another one does it, once
+            approvals.carry_out(approval)
+        else:
             raise Unavailable(
                 f"{words(approval)} was approved, but could not be done: {approval.outcome}",
                 "Put that right, then send the same request again: the approval still holds.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aleph_agentd.domain.approvals import BY_OWNER
+from aleph_agentd.domain.approvals import BY_OWNER, ApprovalState
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.tools import awaiting
@@ -132,6 +132,19 @@ async def test_a_yes_that_cannot_be_carried_out_is_told_and_kept(world: World) -
     made = await call(world, "create_vm", name="big", ttl_hours=8)
     assert made["status"] == "running"
     assert (await call(world, "wait_vm", item_hash=asked["approval_id"]))["item_hash"] == made["item_hash"]
+
+
+async def test_who_waits_for_a_yes_whose_job_was_cut_gets_its_vm(world: World) -> None:
+    """Decided, and then the daemon died; another job does it, once."""
+    asked = await call(world, "create_vm", name="big", ttl_hours=8)
+    waiting = frozenset({ApprovalState.WAITING})
+    now = world.clock.now()
+    await world.inventory.decide(asked["approval_id"], waiting, ApprovalState.APPROVED, BY_OWNER, "", now)
+    answers = await asyncio.gather(
+        *(call(world, "wait_vm", item_hash=asked["approval_id"]) for _ in range(3))
+    )
+    assert [answer["ready"] for answer in answers] == [True] * 3
+    assert len(await world.rows()) == 1
 
 
 async def test_an_extension_above_the_threshold_waits_as_well(world: World) -> None:
