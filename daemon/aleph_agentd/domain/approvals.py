@@ -9,6 +9,8 @@ from enum import StrEnum
 from .clock import span
 from .errors import Denied
 
+PREFIX = "ap-"
+"""How the id of a request begins."""
 VALID = timedelta(minutes=30)
 """An approval that was not given by then is denied; one that was given is to be used by then."""
 IGNORED_BEFORE_PAUSE = 2

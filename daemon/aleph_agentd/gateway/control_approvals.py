@@ -51,8 +51,9 @@ class ApprovalVerbs:
         await self._guard.check(connection, params)
         return {"approval": self._view(await self._services.approvals.approve(approval_id, BY_OWNER))}
 
-    async def deny(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
-        """No: takes no passphrase, for it gives nobody anything."""
+    async def deny(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
+        """No: takes no passphrase, for it gives nobody anything; but no agent decides about another's request."""
+        self._guard.refuse_kin(connection)
         return {"approval": self._view(await self._services.approvals.deny(_id(params), BY_OWNER))}
 
     async def state(self, _: Connection, __: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +64,9 @@ class ApprovalVerbs:
         """The first one, or a new one for the old one; not from an agent's shell."""
         self._guard.refuse_kin(connection)
         await self._guard.passphrase.set(params.get(PASSPHRASE), params.get("old_passphrase"))
+        # So that an owner who did not do it learns of it.
+        text, now = f"by process {connection.peer.pid}", self._services.clock.now()
+        await self._services.inventory.record("passphrase_set", "", text, now)
         return {"set": True}
 
     def _view(self, approval: Approval) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..domain.approvals import (
     DENIALS_BEFORE_FREEZE,
     DENIALS_WITHIN,
     OPEN,
+    PREFIX,
     VALID,
     Approval,
     ApprovalState,
@@ -54,7 +55,7 @@ class Approvals:
         """The open approval of this very request, or a new one. Raises Denied when too much is asked."""
         now, text, kind = self._clock.now(), encoded(request, caller), kind_of(request)
         asking = Approval(
-            id="ap-" + secrets.token_hex(5),
+            id=PREFIX + secrets.token_hex(5),
             kind=kind,
             uid=caller.peer.uid,
             pid=caller.peer.pid,
@@ -74,12 +75,10 @@ class Approvals:
         await self._refresh()
         return asked
 
-    async def find(self, reference: str, session: str | None) -> Approval | None:
-        """By its id; or, in one session, the newest create by the name of its VM."""
-        if by_id := await self._inventory.approval(reference):
-            return by_id
+    async def named(self, name: str, session: str) -> Approval | None:
+        """The newest request of a session for a VM of this name."""
         for one in await self._inventory.approvals(open_only=False, limit=_SHOWN):
-            if one.session == session and one.kind == CREATE and request_of(one).name == reference:
+            if one.session == session and one.kind == CREATE and request_of(one).name == name:
                 return one
         return None
 

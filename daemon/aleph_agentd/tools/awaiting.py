@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from ..domain import money
-from ..domain.approvals import Approval, ApprovalState
+from ..domain.approvals import PREFIX, Approval, ApprovalState
 from ..domain.clock import iso
 from ..domain.errors import Denied, NotFound, Unavailable
 from ..domain.model import Vm
@@ -33,16 +33,17 @@ def subject(approval: Approval) -> str:
 
 async def what_is_awaited(call: Call, reference: str) -> Approval | Vm:
     """A request by its id, a VM, or the request for a VM of this name. Raises NotFound."""
-    approval = await call.services.approvals.find(reference, call.caller.session)
-    if approval is not None and approval.id == reference:
-        _may_look(call, approval)
-        return approval
+    by_id = await call.services.inventory.approval(reference) if reference.startswith(PREFIX) else None
+    if by_id is not None:
+        _may_look(call, by_id)
+        return by_id
     try:
         return await resolve(call, reference)
     except NotFound:
-        if approval is None:
+        by_name = await call.services.approvals.named(reference, call.caller.session)
+        if by_name is None:
             raise
-        return approval
+        return by_name
 
 
 def _may_look(call: Call, approval: Approval) -> None:

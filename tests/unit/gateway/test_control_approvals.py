@@ -101,6 +101,7 @@ async def test_kin_of_an_agent_approves_nothing_with_the_right_passphrase(
     guard._clients.opened(ME)
     for method, params in (
         ("approvals.approve", {"id": approval_id, "passphrase": SECRET}),
+        ("approvals.deny", {"id": approval_id}),
         ("passphrase.set", {"passphrase": "another one", "old_passphrase": SECRET}),
         ("sweep.run", {"anyway": True, "passphrase": SECRET}),
         ("recover", {"others": True, "passphrase": SECRET}),
@@ -153,3 +154,5 @@ async def test_a_passphrase_is_set_through_the_socket(world: World, guard: Owner
     assert await ask(world, guard, "passphrase.state") == {"set": True}
     assert await ask(world, guard, "passphrase.set", passphrase="another one", old_passphrase=SECRET)
     await guard.passphrase.check("another one")
+    [event] = [e for e in await world.inventory.events(0, 99) if e.kind == "passphrase_set"]
+    assert str(os.getpid()) in event.text and "another one" not in event.text
