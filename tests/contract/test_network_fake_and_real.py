@@ -303,3 +303,41 @@ async def _refuses_to_sign(signer: Signer) -> None:
         await signer.sign_forgets(HASH, "0xPayer", 1)
     with pytest.raises(KeyMissing):
         _ = signer.address
+
+
+async def test_an_ended_vm_is_among_the_payer_s_expenses(network: Ports) -> None:
+    """With what it cost, and when that was booked; an account without a history has none."""
+    before, me = await network.messages.network_time(), network.signer.address
+    item_hash = await network.create()
+    await network.advance(5400)
+    await network.forget(item_hash)
+    booked = [e for e in await network.market.expenses(me, before) if e.item_hash == item_hash]
+    cost = (await network.market.price()).cu_rate * 5400
+    assert cost <= sum(expense.units for expense in booked) <= cost * 2
+    assert all(expense.at >= before for expense in booked)
+    assert len({expense.entry for expense in booked}) == len(booked) > 0
+    later = await network.messages.network_time() + timedelta(seconds=2)
+    assert await network.market.expenses(me, later) == []
+    assert await network.market.expenses("0x" + "0" * 40, before) == []
+
+
+async def test_the_sender_of_a_message_is_told_whatever_became_of_it(network: Ports) -> None:
+    """Also once it is forgotten; of what nobody knows, nothing is."""
+    item_hash = await network.create()
+    assert await network.messages.sender(item_hash) == network.signer.address
+    await network.forget(item_hash)
+    assert await network.messages.sender(item_hash) == network.signer.address
+    assert await network.messages.sender(HASH) is None
+
+
+async def test_a_payer_s_grants_are_told_by_the_agent(network: Ports, request: pytest.FixtureRequest) -> None:
+    """Nobody's grants are none, and one's own account needs none."""
+    payer, agent = "0xPayer", "0xAgent"
+    if isinstance(network.messages, FakeNetwork):
+        network.messages.grants[payer, agent] = frozenset({"INSTANCE", "FORGET", "AGGREGATE"})
+    else:
+        net: DevnetProcess = request.getfixturevalue("devnet")
+        payer, agent = (net.account(role)["address"] for role in ("human", "agent"))
+    assert await network.messages.granted(payer, agent) == {"INSTANCE", "FORGET", "AGGREGATE"}
+    assert await network.messages.granted(payer, network.signer.address) == frozenset()
+    assert await network.messages.granted(agent, payer) == frozenset()

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 import click
 
-from aleph_agentd.control import approvals, daemon, events, keeping, lifecycle, orphans, output, status, vms
+from aleph_agentd.control import (
+    approvals,
+    audit,
+    daemon,
+    events,
+    freeze,
+    keeping,
+    lifecycle,
+    orphans,
+    output,
+    status,
+    vms,
+)
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -30,6 +42,7 @@ for command in (
     lifecycle.destroy,
     lifecycle.extend,
     events.events,
+    audit.audit,
     orphans.orphans,
     orphans.recover,
     keeping.escrow,
@@ -38,6 +51,9 @@ for command in (
     approvals.approve,
     approvals.deny,
     approvals.passphrase,
+    freeze.freeze,
+    freeze.unfreeze,
+    freeze.panic,
 ):
     cli.add_command(command)
 

@@ -181,7 +181,7 @@ class Crn:
     free_disk_mib: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What an INSTANCE of ours carries in its metadata: public for ever (rules.md 10)."""
 
@@ -190,7 +190,7 @@ class Stamp:
     expires_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NetworkInstance:
     """An INSTANCE as the network lists it."""
 
@@ -215,6 +215,26 @@ class PublishedEnd:
 
     n: int
     expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Expense:
+    """What the network has booked of the payer's credits for one VM."""
+
+    entry: str
+    """Its name among all bookings."""
+    at: datetime
+    item_hash: str
+    """Empty when the network does not say what it was for."""
+    units: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The inventory was lost, or an old copy of it put back: since when that is known, and by what."""
+
+    since: datetime
+    why: str
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ class OwnerGuard:
     """The peer is no agent's kin, and knows the passphrase."""
 
     def __init__(self, passphrase: Passphrase, clients: Clients) -> None:
-        self.passphrase, self._clients = passphrase, clients
+        self.passphrase, self.clients = passphrase, clients
 
     def refuse_kin(self, connection: Connection) -> None:
         """Raises Denied, code `ancestry`."""
-        self._clients.refuse_kin(connection.peer)
+        self.clients.refuse_kin(connection.peer)
 
     async def check(self, connection: Connection, params: Mapping[str, Any]) -> None:
         """Raises Denied: `ancestry`, `passphrase_unset`, `passphrase_wait`, `passphrase`."""

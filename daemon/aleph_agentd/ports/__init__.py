@@ -5,12 +5,15 @@ effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
 from .approvals import ApprovalBook, MayAsk
+from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
+from .freezes import FreezeLog
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
 from .passphrase import PassphraseFile
+from .restoring import StartCounter
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
 
@@ -29,15 +32,19 @@ __all__ = [
     "Execution",
     "EraseOutcome",
     "Inventory",
+    "FreezeLog",
     "Decide",
     "Remembered",
     "StaleRow",
     "ApprovalBook",
     "MayAsk",
     "PassphraseFile",
+    "StartCounter",
     "Timers",
     "EscrowFiles",
     "Backups",
+    "AuditLog",
+    "Anchors",
     "NetworkTrouble",
     "StoreTrouble",
     "StoreFull",

@@ -107,12 +107,20 @@ class Messages(Protocol):
         """Why it was rejected; None when the CCN does not say that it was."""
         ...
 
+    async def sender(self, item_hash: str) -> str | None:
+        """Who signed a message, whatever became of it; None when the network does not say."""
+        ...
+
     async def instances(self, sender: str) -> list[NetworkInstance]:
         """Every processed or removing INSTANCE of this sender, over all pages. A partial listing raises."""
         ...
 
     async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
         """By hash, the newest extension that this address has published; empty when it never published one."""
+        ...
+
+    async def granted(self, payer: str, agent: str) -> frozenset[str]:
+        """Which types of messages the payer lets the agent send for it; empty when it grants none."""
         ...
 
     async def removing(self, sender: str) -> frozenset[str]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..domain import money, policy
+from ..domain.acting import act_of, on_behalf_of
 from ..domain.approvals import (
     BY_CLIENT,
     BY_OWNER,
@@ -208,7 +209,9 @@ class Approvals:
     async def _carry_out(self, approval: Approval) -> str:
         try:
             try:
-                return await self._executor.run(approval)
+                # Whoever decided, or waits, or starts the daemon: it is the asking session's doing.
+                with on_behalf_of(act_of(caller_of(approval))):
+                    return await self._executor.run(approval)
             except Dearer as dearer:
                 raise await self._asked_anew(approval, dearer.case) from dearer
         except Refusal as refusal:

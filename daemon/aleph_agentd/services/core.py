@@ -8,13 +8,18 @@ from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
 from .approvals import Approvals
+from .auditor import Auditor
 from .extender import Extender
+from .freezes import Freezes
 from .jobs import Jobs
+from .panic import Panic
 from .provisioner import Provisioner
 from .publisher import Publisher
 from .quotes import Planner
 from .reaper import Reaper
 from .repairs import Repairs
+from .restoration import Restoration
+from .retention import Retention
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -30,6 +35,7 @@ class Services:
     hosts: Hosts
     clock: Clock
     jobs: Jobs
+    auditor: Auditor
     treasury: Treasury
     planner: Planner
     provisioner: Provisioner
@@ -39,8 +45,12 @@ class Services:
     sweeper: Sweeper
     adopter: Adopter
     repairs: Repairs
+    restoration: Restoration
+    retention: Retention
     publisher: Publisher
     approvals: Approvals
+    freezes: Freezes
+    panic: Panic
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from ..domain.clock import Clock
 from ..domain.leases import LEASE_ENDED
@@ -27,7 +28,11 @@ class Reaper:
     def __init__(self, inventory: Inventory, teardown: Teardown, timers: Timers, clock: Clock) -> None:
         self._inventory, self._teardown, self._timers, self._clock = inventory, teardown, timers, clock
         self._turn = asyncio.Lock()
+        self._looked_at = datetime.fromtimestamp(0, UTC)
+        """When the last pass began: what was due by then is being worked on."""
         self._arming = False
+        self.spares: Callable[[], bool] = lambda: False
+        """Whether no row is to be relied on yet: its lease may have been extended since (rules.md 7)."""
 
     async def recover(self) -> None:
         """After a start: what is due, then what was being torn down, at once, whatever its backoff said."""
@@ -40,7 +45,9 @@ class Reaper:
     async def run(self, *, until: datetime | None = None) -> None:
         """One pass, then the alarm for the next deadline. `until`: what is due by then counts as due."""
         async with self._turn:
-            await self._end_leases(until or self._clock.now())
+            self._looked_at = self._clock.now()
+            if not self.spares():
+                await self._end_leases(until or self._clock.now())
             for vm in await self._inventory.due(self._clock.now(), _BATCH):
                 if vm.state not in LEASED:
                     self._teardown.start(vm)
@@ -71,10 +78,14 @@ class Reaper:
             self._teardown.start(vm)
 
     async def arm(self) -> None:
-        """Set the alarm to the next deadline; what is overdue is looked at again in a second."""
-        at = await self._inventory.next_due_at()
-        if at is not None:
-            at = max(at, self._clock.now() + _PACE) if at <= self._clock.now() else at
+        """Set the alarm to the next deadline; what the last pass has seen is looked at again in a second.
+
+        It may be set hundreds of times in that second: none of them moves it, nor hides a deadline before it.
+        """
+        seen, at = self._looked_at, await self._inventory.next_due_at()
+        if at is not None and at <= seen:
+            again = seen + _PACE
+            at = min(again, await self._inventory.next_due_at(seen) or again)
         self._timers.at("next deadline", at, self.run)
 
     def changed(self) -> None:

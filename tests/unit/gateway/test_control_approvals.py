@@ -98,7 +98,7 @@ async def test_kin_of_an_agent_approves_nothing_with_the_right_passphrase(
 ) -> None:
     """Nor does it set one."""
     approval_id = await asked(world)
-    guard._clients.opened(ME)
+    guard.clients.opened(ME)
     for method, params in (
         ("approvals.approve", {"id": approval_id, "passphrase": SECRET}),
         ("approvals.deny", {"id": approval_id}),

@@ -112,6 +112,44 @@ async def test_overdue_rows_do_not_make_the_alarm_spin(world: World) -> None:
     assert (await world.row(vm)).state is VmState.GONE
 
 
+async def test_changes_neither_postpone_the_alarm_nor_hide_the_next_end_behind_what_is_overdue(
+    world: World,
+) -> None:
+    """While many VMs are torn down some row is always overdue, and there is a change every few milliseconds."""
+    first, second = await world.create(name="first", ttl_hours=1), await world.create(ttl_hours=2)
+    world.clock.forward(seconds=7199.5)
+    hold = world.network.hold("post")
+    await world.services.reaper.run()
+    await hold.arrival()
+    looked_at = world.clock.now()
+    await world.inventory.note(first.item_hash, next_attempt_at=NOON)
+    for _ in range(3):
+        world.clock.forward(seconds=0.1)
+        await world.services.reaper.arm()
+        assert world.timers.when("next deadline") == second.expires_at
+    await world.services.extender.extend(second, 1, ALICE)
+    for _ in range(3):
+        world.clock.forward(seconds=0.2)
+        await world.services.reaper.arm()
+        assert world.timers.when("next deadline") == looked_at + timedelta(seconds=1)
+    hold.go.set()
+    await world.quiet()
+
+
+async def test_a_lease_that_ended_during_a_pass_is_looked_at_at_once(world: World) -> None:
+    """It is not among what the pass has seen."""
+    vm = await world.create(ttl_hours=1)
+    due = world.inventory.due
+
+    async def slowly(*arguments: Any) -> Any:
+        world.clock.forward(hours=1)
+        return await due(*arguments)
+
+    world.inventory.due = slowly  # type: ignore[method-assign]
+    await world.services.reaper.run()
+    assert world.timers.when("next deadline") == vm.expires_at <= world.clock.now()
+
+
 async def test_a_row_that_is_being_worked_on_is_not_worked_on_twice(world: World) -> None:
     """Passes join: one FORGET, one erase."""
     await world.create(ttl_hours=1)

@@ -4,6 +4,7 @@ A CCN states a total with every page, counted from a cache while the page is ful
 one. So we go on until a page is short, and then we must hold as many as any page has stated.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -100,8 +101,8 @@ def _instance(item_hash: str, message: dict[str, Any]) -> NetworkInstance:
     name = metadata.get("name") if isinstance(metadata, dict) else None
     return NetworkInstance(
         item_hash=item_hash,
-        sender=text(message["sender"]),
-        payer=text(content["address"]),
+        sender=_shared(message["sender"]),
+        payer=_shared(content["address"]),
         received_at=instant(message["reception_time"]) if message.get("reception_time") else None,
         stamp=read_stamp(metadata),
         crn_hash=_crn_hash(content.get("requirements")),
@@ -109,6 +110,11 @@ def _instance(item_hash: str, message: dict[str, Any]) -> NetworkInstance:
         signed_at=_signed_at(content.get("time")),
         **_size(content),
     )
+
+
+def _shared(value: Any) -> str:
+    """A text that most instances have in common: it is kept once, not ten thousand times."""
+    return sys.intern(text(value))
 
 
 def _signed_at(value: Any) -> datetime | None:
@@ -127,7 +133,7 @@ def _size(content: dict[str, Any]) -> dict[str, Any]:
         "vcpus": _count(resources, "vcpus"),
         "memory_mib": _count(resources, "memory"),
         "disk_mib": _count(rootfs, "size_mib"),
-        "rootfs": ref if isinstance(ref, str) and is_item_hash(ref) else "",
+        "rootfs": _shared(ref) if isinstance(ref, str) and is_item_hash(ref) else "",
     }
 
 
@@ -141,4 +147,4 @@ def _count(part: Any, key: str) -> int:
 def _crn_hash(requirements: Any) -> str:
     node = requirements.get("node") if isinstance(requirements, dict) else None
     found = node.get("node_hash") if isinstance(node, dict) else None
-    return found if isinstance(found, str) and len(found) <= 64 else ""
+    return _shared(found) if isinstance(found, str) and len(found) <= 64 else ""

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from ...domain import money
 from ...domain.clock import iso
-from ...domain.leases import CLAIM, LEASE_ENDED
+from ...domain.leases import CLAIM
 from ...domain.model import LEASED, Intent, Vm, VmState
 from ...ports import Decide, Remembered, StaleRow
-from . import approvals, events, ledger, messages, requests, vms
+from . import approvals, audit, events, ledger, messages, requests, vms
 from .exposure import exposure
 
 CREATE_TOOL = "aleph_create_vm"
@@ -62,6 +63,7 @@ def admit(connection: Connection, intent: Intent, decide: Decide, now: datetime)
         uid=vm.uid,
         approval=intent.approval,
     )
+    _allowed(connection, f"create {vm.name}", vm, intent.reserve_units, now)
     events.record(connection, vm.state, vm.item_hash, vm.cause, now)
     return vm
 
@@ -77,13 +79,12 @@ def move(connection: Connection, step: Transition, now: datetime, facts: dict[st
     return vms.change(connection, vm, **facts, state=step.to, cause=step.cause)
 
 
-def reap(connection: Connection, by: datetime, now: datetime, limit: int) -> list[Vm]:
+def reap(connection: Connection, by: datetime | None, now: datetime, limit: int, cause: str) -> list[Vm]:
     """Every ended lease to `destroying`: read and changed in one, so that no extension comes in between."""
     ended = vms.ended(connection, by, limit)
-    for vm in ended:
-        events.record(connection, VmState.DESTROYING, vm.item_hash, LEASE_ENDED, now)
+    events.record_all(connection, VmState.DESTROYING, [vm.item_hash for vm in ended], cause, now)
     facts = {"destroy_at": now, "next_attempt_at": now + CLAIM, "attempts": 0}
-    return [vms.change(connection, vm, **facts, state=VmState.DESTROYING, cause=LEASE_ENDED) for vm in ended]
+    return vms.change_all(connection, ended, **facts, state=VmState.DESTROYING, cause=cause)
 
 
 def extend(connection: Connection, asked: Extension, decide: Decide, now: datetime) -> Vm:
@@ -108,6 +109,7 @@ def extend(connection: Connection, asked: Extension, decide: Decide, now: dateti
         uid=asked.uid,
         approval=asked.approval,
     )
+    _allowed(connection, f"extend {vm.name}", vm, asked.reserve_units, now)
     events.record(connection, "extended", vm.item_hash, f"until {iso(vm.expires_at)}", now)
     return vm
 
@@ -131,3 +133,8 @@ def settle(
     if ledger.settle(connection, vm, cause, now):
         events.record(connection, "settled", item_hash, cause, now)
     return vm
+
+
+def _allowed(connection: Connection, what: str, vm: Vm, units: int, now: datetime) -> None:
+    text = f"{what}: allowed by every rule; {money.show(units)} reserved, until {iso(vm.expires_at)}"
+    audit.record(connection, "decision", vm.item_hash, text, now)
