@@ -443,3 +443,46 @@ async def test_the_fingerprint_is_of_everything(world: World) -> None:
         seen.add(one.fingerprint)
         await world.services.approvals.deny(one.id, BY_OWNER)
     assert len(seen) == 1 + len(changes)
+
+
+async def test_a_sign_of_lost_rows_voids_what_was_asked(world: World) -> None:
+    """rules.md 7: together with the quotes."""
+    approval = await asks(world)
+    await world.services.restoration.begin("the network holds a VM of ours without a row")
+    with pytest.raises(Conflict, match="without a row"):
+        await approves(world, approval)
+
+
+async def test_an_old_inventory_that_was_put_back_approves_nothing(machine: Machine) -> None:
+    """What it says was approved may have been used since (rules.md 7)."""
+    async with machine.life(human_approval_threshold_units=THRESHOLD) as world:
+        approval, now = await asks(world), world.clock.now()
+        waiting = frozenset({ApprovalState.WAITING})
+        await world.inventory.decide(approval.id, waiting, ApprovalState.APPROVED, BY_OWNER, "", now)
+        await world.inventory.mark_restored("an old copy was put back", now)
+    async with machine.life() as world:
+        await world.services.approvals.load()
+        await world.services.approvals.recover()
+        await world.quiet()
+        assert await state(world, approval) is ApprovalState.DENIED
+        assert await world.rows() == []
+
+
+async def test_the_owner_s_denials_freeze_the_daemon(world: World) -> None:
+    """As app.py joins it."""
+    for number in range(3):
+        await world.services.approvals.deny((await asks(world, name=f"a-{number}")).id, BY_OWNER)
+    with pytest.raises(Refusal) as refused:
+        await world.create(name="small", ttl_hours=1)
+    assert refused.value.code == "frozen"
+
+
+async def test_what_is_asked_decided_and_done_is_in_the_audit_log_with_who(world: World) -> None:
+    """A client's answer is marked as such, and what is carried out is the asking session's."""
+    approval = await asks(world)
+    await world.services.approvals.approve(approval.id, BY_CLIENT)
+    await world.quiet()
+    entries = await world.inventory.audit_page(0, 500)
+    told = {entry.deed.kind: entry.deed for entry in entries}
+    assert BY_CLIENT in told["approval_approved"].text and approval.id in told["approval_asked"].text
+    assert told["decision"].session == "alice" and told["decision"].actor.startswith("agent ")
