@@ -19,10 +19,13 @@ from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
 from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
+from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
 from .domain.clock import span
 from .domain.errors import Unavailable
+from .gateway.ancestry import Clients
+from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
@@ -30,17 +33,20 @@ from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
 from .gateway.methods import build_methods
+from .gateway.owner_guard import OwnerGuard
 from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join, witnessed
 from .opening import network_settings, open_inventory
+from .services.approvals import INTERVAL_S as APPROVALS_S
 from .services.auditor import Auditor
 from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
+from .services.passphrase import Passphrase
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
 from .services.restoration import COUNT_S
@@ -104,15 +110,19 @@ class Daemon:
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
-        self._mcp = LazyMcp(toolbox, __version__)
+        self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
         sessions = Sessions(settings.for_sessions())
-        opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__)
-        self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
+        owner = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), Clients())
+        opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__, owner.clients)
+        self._control = Control(self.services, self._clock.now(), lambda: opener.sessions, owner)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        buttons = Buttons(self.services.freezes, self.services.panic)
+        buttons, approvals = (
+            Buttons(self.services.freezes, self.services.panic),
+            ApprovalVerbs(self.services, owner),
+        )
         more: dict[str, Handler] = {"mcp.open": opener}
-        for part in (self._control, keeping, buttons, AuditTrail(self._auditor)):
+        for part in (self._control, keeping, buttons, approvals, AuditTrail(self._auditor)):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
@@ -179,10 +189,12 @@ class Daemon:
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
+        self._timers.every("approvals", APPROVALS_S, self.services.approvals.expire)
         # Before the reaper only this: what is frozen, and whether its rows may be relied on.
         await self.services.freezes.load()
         await self.services.restoration.begin_life()
         await self.services.reaper.recover()
+        await self.services.approvals.load()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
         stack.push_async_callback(self._clock.save, stopping=True)
@@ -201,6 +213,7 @@ class Daemon:
         await self._claim_key(stack)
         self.services.panic.resume()
         await self.services.provisioner.recover()
+        await self.services.approvals.recover()
         self._escrow.changed()
         await self._mcp.get()
         await self.services.sweeper.run()

@@ -12,6 +12,8 @@ from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
 from .ports import Inventory, Messages, Timers
 from .services.adopter import Adopter
+from .services.approvals import Approvals
+from .services.approved import Executor
 from .services.auditor import Auditor
 from .services.birth import Birth
 from .services.core import Services
@@ -50,16 +52,19 @@ def join(
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
-    jobs, installation = Jobs(), installation_id(settings.database_path.parent)
-    freezes = Freezes(inventory, clock)
+    jobs, freezes, here = Jobs(), Freezes(inventory, clock), installation_id(settings.database_path.parent)
     treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
     teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter, repairs, restoration, sweeper = _keepers(
         settings, inventory, network, clock, jobs, treasury, teardown
     )
     planner = Planner(treasury, market, _dice(), lambda: sweeper.findings.others_live)
-    birth = Birth(inventory, messages, hosts, clock, freezes)
     pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+    birth = Birth(inventory, messages, hosts, clock, freezes)
+    provisioner = Provisioner(
+        inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, here
+    )
+    extender = Extender(inventory, treasury, clock, freezes)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -70,10 +75,8 @@ def join(
         auditor=auditor,
         treasury=treasury,
         planner=planner,
-        provisioner=Provisioner(
-            inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, installation
-        ),
-        extender=Extender(inventory, treasury, clock, freezes),
+        provisioner=provisioner,
+        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
@@ -86,6 +89,7 @@ def join(
         restoration=restoration,
         retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
+        approvals=_approvals(inventory, treasury, planner, provisioner, extender, jobs),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,
@@ -93,6 +97,18 @@ def join(
     )
     guard(services, messages)
     return services
+
+
+def _approvals(
+    inventory: Inventory,
+    treasury: Treasury,
+    planner: Planner,
+    provisioner: Provisioner,
+    extender: Extender,
+    jobs: Jobs,
+) -> Approvals:
+    executor = Executor(inventory, treasury, planner, provisioner, extender, treasury.clock)
+    return Approvals(inventory, treasury, jobs, executor)
 
 
 def _dice() -> random.Random:
@@ -135,6 +151,9 @@ def guard(services: Services, messages: Messages) -> None:
     services.extender.gates.append(restoration.check)
     services.extender.ready = restoration.looked
     services.reaper.spares = restoration.spares
+    restoration.voids.append(services.approvals.void_all)
+    services.approvals.freeze = services.freezes.freeze
+    services.figures["approvals"] = services.approvals.figures
     services.notices.append(restoration.alerts)
     delegation = Delegation(
         services.inventory,

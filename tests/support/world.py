@@ -15,6 +15,8 @@ from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
 from aleph_agentd.joining import guard
 from aleph_agentd.services.adopter import Adopter
+from aleph_agentd.services.approvals import Approvals
+from aleph_agentd.services.approved import Executor
 from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
@@ -147,6 +149,21 @@ def join(
     restoration = Restoration(inventory, messages, network, signer, clock, counter, repairs, treasury)
     sweeper = Sweeper(inventory, messages, signer, clock, jobs, repairs, restoration, HOME, 900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
+    provisioner = Provisioner(
+        inventory=inventory,
+        signer=signer,
+        market=network,
+        treasury=treasury,
+        planner=planner,
+        birth=Birth(inventory, messages, hosts, clock, freezes),
+        teardown=teardown,
+        clock=clock,
+        jobs=jobs,
+        freezes=freezes,
+        installation=HOME,
+    )
+    extender = Extender(inventory, treasury, clock, freezes)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, clock)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -157,25 +174,14 @@ def join(
         auditor=auditor,
         treasury=treasury,
         planner=planner,
-        provisioner=Provisioner(
-            inventory=inventory,
-            signer=signer,
-            market=network,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, messages, hosts, clock, freezes),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            freezes=freezes,
-            installation=HOME,
-        ),
-        extender=Extender(inventory, treasury, clock, freezes),
+        provisioner=provisioner,
+        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
+        approvals=Approvals(inventory, treasury, jobs, executor),
         freezes=freezes,
         panic=Panic(
             inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes

@@ -166,7 +166,10 @@ def test_a_wrong_value_in_the_file_names_the_file(place: Place) -> None:
         ("max_concurrent_vms = 3", "belongs into the table [policy]"),
         ("[policy]\nnetwork = 'devnet'", "belongs above the tables"),
         ("[policy]\nmax_concurent_vms = 3", "did you mean max_concurrent_vms?"),
-        ("[policy]\nmax_concurrent_vms = true", "no setting is true or false"),
+        (
+            "[policy]\nmax_concurrent_vms = true",
+            "only approval_by_client, teardown_unreachable may be true or false",
+        ),
         ("[other]\nx = 3", "other ("),
         ("policy = 3", "must be a table"),
         ("a = [", "is not TOML"),
@@ -182,6 +185,16 @@ def test_a_file_that_is_not_understood_stops_the_start(place: Place, text: str, 
     line = refusal(place)
     assert said in line
     assert str(place.file) in line
+
+
+def test_a_switch_may_be_true_or_false_and_is_off_by_default(place: Place) -> None:
+    """As TOML has it; in the environment as a word or a digit."""
+    assert place.load().limits.approval_by_client is False
+    assert place.load(APPROVAL_BY_CLIENT="1").limits.approval_by_client is True
+    place.write("teardown_unreachable = true\n[policy]\napproval_by_client = true\n")
+    settings = place.load()
+    assert settings.limits.approval_by_client and settings.teardown_unreachable
+    assert "APPROVAL_BY_CLIENT" in refusal(place, APPROVAL_BY_CLIENT="maybe")
 
 
 def test_a_variable_that_nobody_reads_stops_the_start(place: Place) -> None:

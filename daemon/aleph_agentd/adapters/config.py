@@ -85,7 +85,10 @@ class Settings(Policy):
         refuse_unknown_variables(cls.model_fields)
         path = config_path()
         content = read(
-            path, general=cls.model_fields.keys() - Policy.model_fields, policy=Policy.model_fields
+            path,
+            general=cls.model_fields.keys() - Policy.model_fields,
+            policy=Policy.model_fields,
+            switches={name for name, field in cls.model_fields.items() if field.annotation is bool},
         )
         try:
             return cls(**content)

@@ -67,6 +67,11 @@ class Policy(BaseSettings):
     allowed_crns: CrnHashes = Field(None, description="The only CRNs that agents may use, by hash.")
     max_compute_units: OptionalCount = Field(None, description="The largest VM, in compute units.")
 
+    approval_by_client: bool = Field(
+        _DEFAULTS.approval_by_client,
+        description="Let the answer of an MCP client to a question count as a human's approval.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -46,8 +46,13 @@ def refuse_unknown_variables(known: Collection[str]) -> None:
             )
 
 
-def read(path: Path, *, general: Collection[str], policy: Collection[str]) -> dict[str, Any]:
-    """The file as one flat map; empty when the default file does not exist. Raises ConfigError."""
+def read(
+    path: Path, *, general: Collection[str], policy: Collection[str], switches: Collection[str] = ()
+) -> dict[str, Any]:
+    """The file as one flat map; empty when the default file does not exist. Raises ConfigError.
+
+    `switches` are the settings that may be `true` or `false` there.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)
@@ -68,13 +73,23 @@ def read(path: Path, *, general: Collection[str], policy: Collection[str]) -> di
         raise ConfigError(f"policy ({path}) must be a table: [policy]")
     _check(content, path, "", general, policy)
     _check(limits, path, " [policy]", policy, general)
+    _check_switches(content | limits, path, switches)
     return content | limits
+
+
+def _check_switches(settings: dict[str, Any], path: Path, switches: Collection[str]) -> None:
+    """A number must not be read from `true`: it would be 1."""
+    for name, value in settings.items():
+        if isinstance(value, bool) and name not in switches:
+            raise ConfigError(
+                f"{_one_line(name)} ({path}) is {str(value).lower()}: only {', '.join(sorted(switches)) or 'no setting'} may be true or false"
+            )
 
 
 def _check(
     table: dict[str, Any], path: Path, place: str, known: Collection[str], elsewhere: Collection[str]
 ) -> None:
-    for name, value in table.items():
+    for name in table:
         origin = f"{_one_line(name)} ({path}{place})"
         if name in elsewhere:
             raise ConfigError(
@@ -82,8 +97,6 @@ def _check(
             )
         if name not in known:
             raise ConfigError(f"{origin} is not a setting{_guess(name, known, '')}")
-        if isinstance(value, bool):
-            raise ConfigError(f"{origin} is {str(value).lower()}: no setting is true or false")
 
 
 def first_problem(error: ValidationError, path: Path) -> str:

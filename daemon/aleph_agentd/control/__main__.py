@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from aleph_agentd.control import (
+    approvals,
     audit,
     daemon,
     events,
@@ -46,6 +47,10 @@ for command in (
     orphans.recover,
     keeping.escrow,
     keeping.backup,
+    approvals.approvals,
+    approvals.approve,
+    approvals.deny,
+    approvals.passphrase,
     freeze.freeze,
     freeze.unfreeze,
     freeze.panic,

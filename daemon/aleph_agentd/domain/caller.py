@@ -50,3 +50,5 @@ class Caller:
     """Not empty: why this session may not spend (its settings name another key, payer or network)."""
     notices: tuple[str, ...] = ()
     """Settings of the session that were ignored; shown once in its first answer."""
+    parents: str = ""
+    """The processes above the peer, by the kernel: what the owner is shown of who asks."""

@@ -1,5 +1,6 @@
 """What the owner allows. Amounts in network units; None switches a limit off."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,14 @@ class Limits:
     allowed_os_images: frozenset[str] | None = None
     allowed_crns: frozenset[str] | None = None
     max_compute_units: int | None = None
+    approval_by_client: bool = False
+    """Whether the answer of an MCP client to a question counts as a human's."""
+
+    @property
+    def version(self) -> str:
+        """Names exactly these limits: what was quoted or approved under others is asked again."""
+        facts = [(k, sorted(v) if isinstance(v, frozenset) else v) for k, v in sorted(vars(self).items())]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
     @property
     def default_ttl_s(self) -> float:

@@ -158,6 +158,8 @@ class Intent:
     reserve_units: int
     request_key: str | None = None
     request_hash: str = ""
+    approval: str = ""
+    """The human approval that is spent on it."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,10 @@ class Movement:
     account: str
     units: int
     cause: str
+    uid: int = -1
+    """Who got a reservation; -1 when nobody asked for it."""
+    approval: str = ""
+    """The human approval that a reservation was made under."""
 
 
 @dataclass(frozen=True)
@@ -276,3 +282,5 @@ class Exposure:
     names: frozenset[str] = frozenset()
     """Names of live VMs."""
     session_live_vms: int = 0
+    unapproved_day_units: int = 0
+    """What the asking uid got in the last 24 hours without a human's approval, other VMs only (rules.md 16)."""

@@ -18,6 +18,8 @@ MIN_BILLED_S = 3600
 """At least one billing quantum is reserved."""
 NETWORK_MIN_RUNTIME_S = 86_400
 """A CCN admits an INSTANCE only if the payer could run everything for a day."""
+HUMAN_APPROVAL = "human_approval"
+"""The code of the one denial that a human can lift; its rule is the last, so every other one has agreed."""
 
 
 def reserve_units(hourly: int, seconds: float) -> int:
@@ -51,6 +53,8 @@ class Case:
     max_hourly_units: int | None = None
     """The caller's own limit on the price of this VM."""
     confirmed: bool = False
+    approved_units: int | None = None
+    """Up to this much a human has said yes to it; None: nobody was asked."""
 
 
 def _ttl(case: Case, limits: Limits, _: Exposure) -> None:
@@ -187,15 +191,23 @@ def _rate(case: Case, limits: Limits, exposure: Exposure) -> None:
         )
 
 
-def _human(case: Case, limits: Limits, _: Exposure) -> None:
-    limit = limits.human_approval_threshold_units
-    # The whole life counts, so that many small extensions are no way around it (rules.md 16).
-    at_most = max(case.reserve_units, reserve_units(case.hourly_units, case.lifetime_hours * 3600))
-    if limit is not None and at_most > limit:
+def worst_case(case: Case) -> int:
+    """What the VM may cost in its whole life: many small extensions are no way around a human (rules.md 16)."""
+    return max(case.reserve_units, reserve_units(case.hourly_units, case.lifetime_hours * 3600))
+
+
+def _human(case: Case, limits: Limits, exposure: Exposure) -> None:
+    limit, at_most = limits.human_approval_threshold_units, worst_case(case)
+    if limit is None or at_most <= (case.approved_units or 0):
+        return
+    # Nor are many small VMs: what this uid got unasked in a day counts as well.
+    before = exposure.unapproved_day_units
+    if at_most + before > limit:
+        unasked = f", after {money.show(before)} without a human in 24 hours" if before else ""
         raise Denied(
-            f"This VM could cost {money.show(at_most)}; above {money.show(limit)} a human decides, and nothing that a tool sends can stand in for one.",
-            "Ask for a shorter lease or a smaller VM, or ask the owner to raise ALEPH_AGENT_HUMAN_APPROVAL_THRESHOLD.",
-            code="human_approval",
+            f"This VM could cost {money.show(at_most)}{unasked}; above {money.show(limit)} a human decides, and nothing that a tool sends can stand in for one.",
+            "Ask for a shorter lease or a smaller VM, or call without dry_run: the answer says how the owner approves it.",
+            code=HUMAN_APPROVAL,
         )
 
 
@@ -279,4 +291,5 @@ def after(case: Case, exposure: Exposure) -> Exposure:
         session_units=exposure.session_units + case.reserve_units,
         burn_units_per_hour=exposure.burn_units_per_hour + case.hourly_units,
         creates_last_hour=exposure.creates_last_hour + 1,
+        unapproved_day_units=exposure.unapproved_day_units + case.reserve_units,
     )

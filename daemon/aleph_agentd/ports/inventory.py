@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..domain.leases import LEASE_ENDED
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
+from .approvals import ApprovalBook
 from .audit import AuditLog
 from .freezes import FreezeLog
 from .rebuilding import Rebuilding
@@ -36,7 +37,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol):
+class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalBook, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened
@@ -51,11 +52,14 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol)
     """Why the last write failed, in one line; empty when it did not."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
-        """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing."""
+        """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing.
+
+        An intent with an `approval` spends it in the same transaction; raises Denied when it cannot.
+        """
         ...
 
-    async def exposure(self, session: str, now: datetime) -> Exposure:
-        """What is bound now, as `admit` would see it."""
+    async def exposure(self, session: str, now: datetime, *, uid: int = -1) -> Exposure:
+        """What is bound now, as `admit` would see it for a session of this uid."""
         ...
 
     async def remembered(self, request_key: str) -> Remembered | None:
@@ -146,10 +150,12 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol)
         request: tuple[str, Remembered] | None = None,
         *,
         lease_version: int | None = None,
+        uid: int = -1,
+        approval: str = "",
     ) -> Vm:
         """Move the end of a running lease, reserving more; only while `expires_at > now` (else StaleRow).
 
-        With `lease_version`: only if the lease still has that version.
+        With `lease_version`: only if the lease still has that version. With `approval`: only by spending it.
         """
         ...
 

@@ -7,6 +7,7 @@ from typing import Any
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .approvals import Approvals
 from .auditor import Auditor
 from .extender import Extender
 from .freezes import Freezes
@@ -47,6 +48,7 @@ class Services:
     restoration: Restoration
     retention: Retention
     publisher: Publisher
+    approvals: Approvals
     freezes: Freezes
     panic: Panic
     default_os_image: str

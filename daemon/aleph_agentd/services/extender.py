@@ -1,9 +1,11 @@
 """Giving a running lease more time."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ..domain import money, policy
+from ..domain.approvals import Approval
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict
@@ -24,16 +26,23 @@ class Extender:
         """Waits until the gates know what they are asked."""
 
     async def extend(
-        self, vm: Vm, hours: float, caller: Caller, request: tuple[str, Remembered] | None = None
+        self,
+        vm: Vm,
+        hours: float,
+        caller: Caller,
+        request: tuple[str, Remembered] | None = None,
+        approval: Approval | None = None,
     ) -> Vm:
-        """The row with its new end. An expired lease is never revived."""
+        """The row with its new end. An expired lease is never revived. Spends the approval, if there is one."""
         await self.ready()
         for gate in self.gates:
             gate()
         now = self._clock.now()
         expires_at = vm.expires_at + timedelta(hours=hours)
         self._freezes.check("extend", caller)
-        case = await self._case(vm, hours, expires_at)
+        case = await self.case(vm, hours)
+        if approval is not None:
+            case = replace(case, approved_units=approval.units)
         limits = self._treasury.limits_of(caller)
 
         def decide(exposure: Exposure) -> None:
@@ -50,6 +59,8 @@ class Extender:
                 caller.session,
                 request,
                 lease_version=vm.lease_version,
+                uid=caller.peer.uid,
+                approval=approval.id if approval else "",
             )
         except StaleRow as stale:
             raise self._too_late(stale.vm, now) from stale
@@ -66,7 +77,9 @@ class Extender:
             code="lease_over",
         )
 
-    async def _case(self, vm: Vm, hours: float, expires_at: datetime) -> policy.Case:
+    async def case(self, vm: Vm, hours: float) -> policy.Case:
+        """What the policy decides on."""
+        expires_at = vm.expires_at + timedelta(hours=hours)
         units = money.cost_units(vm.rate, hours * 3600)
         return policy.Case(
             what="extend",

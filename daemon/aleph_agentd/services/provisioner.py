@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from ..domain import policy
+from ..domain.approvals import Approval
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
@@ -43,6 +44,8 @@ class Order:
     create_id: str
     request_key: str | None
     request_hash: str
+    approval: Approval | None = None
+    """The human's yes that it is carried out under."""
     tried: list[str] = field(default_factory=list)
     """What happened on each CRN that did not work out, in words."""
 
@@ -76,7 +79,14 @@ class Provisioner:
 
     # ------------------------------------------------------------------ asked by tools
 
-    async def create(self, plan: Plan, caller: Caller, request_key: str | None, request_hash: str) -> Order:
+    async def create(
+        self,
+        plan: Plan,
+        caller: Caller,
+        request_key: str | None,
+        request_hash: str,
+        approval: Approval | None = None,
+    ) -> Order:
         """Start a create. Raises the Refusal of the first attempt's admission; the rest goes on by itself."""
         await self.ready()
         if self.draining:
@@ -86,7 +96,7 @@ class Provisioner:
         self._freezes.check("create", caller)
         for gate in self.gates:
             gate()
-        order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
+        order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash, approval)
         self._orders[order.create_id] = order
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         job = self._jobs.start(f"create:{order.create_id}", lambda: self._carry_out(order, admitted))
@@ -207,6 +217,8 @@ class Provisioner:
             raise _no_key(str(missing)) from missing
         await self._check_estimate(create, plan)
         case = await self._planner.case(plan, confirmed=True)
+        if order.approval is not None:
+            case = replace(case, approved_units=order.approval.units)
         limits = self._treasury.limits_of(order.caller)
         intent = Intent(
             vm=new_row(
@@ -217,6 +229,7 @@ class Provisioner:
             reserve_units=plan.reserve_units,
             request_key=None if order.tried else order.request_key,
             request_hash=order.request_hash,
+            approval=order.approval.id if order.approval else "",
         )
 
         def decide(exposure: Exposure) -> None:

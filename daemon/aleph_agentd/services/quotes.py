@@ -138,7 +138,7 @@ class Planner:
             for gate in self.gates:
                 gate()
             case = await self.case(plan, confirmed=True)
-            overview = await self._treasury.overview(caller.session)
+            overview = await self._treasury.overview(caller.session, caller.peer.uid)
             policy.evaluate(case, self._treasury.limits_of(caller), overview.exposure)
         except Refusal as refusal:
             return [f"would be refused now ({refusal.code}): {refusal.message} {refusal.hint}"]

@@ -64,7 +64,7 @@ class Treasury:
         self._human_address = human_address
         self.limits = limits
         self._quotes: OrderedDict[str, Quote] = OrderedDict()
-        self._overviews: OrderedDict[str, tuple[int, float, Overview]] = OrderedDict()
+        self._overviews: OrderedDict[tuple[str, int], tuple[int, float, Overview]] = OrderedDict()
 
     @property
     def payer(self) -> str:
@@ -115,20 +115,20 @@ class Treasury:
             )
         return rate
 
-    async def overview(self, session: str) -> Overview:
+    async def overview(self, session: str, uid: int = -1) -> Overview:
         """What is bound now; reads the database again only when it changed, or after 2 seconds."""
         version = self._inventory.version
-        kept = self._overviews.get(session)
+        kept = self._overviews.get((session, uid))
         if kept and kept[0] == version and time.monotonic() - kept[1] < _OVERVIEW_AGE_S:
             return kept[2]
-        exposure = await self._inventory.exposure(session, self.clock.now())
+        exposure = await self._inventory.exposure(session, self.clock.now(), uid=uid)
         overview = Overview(
             exposure,
             newest=await self._inventory.page(states=sorted(LIVE), limit=_NEWEST),
             next_end=await self._inventory.next_end(),
             stuck=await self._inventory.stuck(_STUCK),
         )
-        self._overviews[session] = (version, time.monotonic(), overview)
+        self._overviews[session, uid] = (version, time.monotonic(), overview)
         while len(self._overviews) > 64:
             self._overviews.popitem(last=False)
         return overview

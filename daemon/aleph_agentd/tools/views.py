@@ -92,7 +92,7 @@ def orphan_view(orphan: NetworkInstance) -> VmView:
 
 async def overview_of(call: Call) -> Overview:
     """What is bound now, as this session sees it."""
-    return await call.services.treasury.overview(call.caller.session)
+    return await call.services.treasury.overview(call.caller.session, call.caller.peer.uid)
 
 
 async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
@@ -107,7 +107,11 @@ async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
         "budget_left": None if left is None else money.in_credits(left),
         "budget_left_usd": None if left is None else money.in_usd(left),
         "stuck": [f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.stuck[:10]],
-        "alerts": [*alerts(call.services), *call.caller.notices],
+        "alerts": [
+            *alerts(call.services),
+            *call.services.approvals.alerts(call.caller.session),
+            *call.caller.notices,
+        ],
     }
 
 

@@ -239,6 +239,35 @@ def test_a_human_decides_on_the_whole_life_of_a_vm_so_that_extensions_cannot_spl
     assert _denied(a_case(**hour, lifetime_hours=11.0), limits, NOTHING) == "human_approval"
 
 
+def test_what_was_got_without_a_human_counts_towards_the_threshold() -> None:
+    """rules.md 16: many small VMs are one large one."""
+    limits = replace(OPEN, human_approval_threshold_units=100_000)
+    assert _denied(a_case(), limits, replace(NOTHING, unapproved_day_units=35_875)) == ""
+    assert _denied(a_case(), limits, replace(NOTHING, unapproved_day_units=35_876)) == "human_approval"
+
+
+def test_an_approval_covers_its_amount_and_its_own_rule_only() -> None:
+    """Dearer by one unit is not approved, whatever was got before; no other rule is lifted."""
+    limits = replace(OPEN, human_approval_threshold_units=10_000)
+    before = replace(NOTHING, unapproved_day_units=10**9)
+    assert _denied(a_case(approved_units=64_125), limits, before) == ""
+    assert _denied(a_case(approved_units=64_124), limits, before) == "human_approval"
+    assert _denied(a_case(approved_units=0), limits, NOTHING) == "human_approval"
+    for field, value, code in (
+        ("max_concurrent_vms", 0, "max_concurrent_vms"),
+        ("max_session_spend_units", 1, "max_session_spend"),
+        ("max_daily_spend_units", 1, "max_daily_spend"),
+        ("max_hourly_burn_units", 1, "max_hourly_burn"),
+        ("max_creates_per_hour", 0, "max_creates_per_hour"),
+    ):
+        assert _denied(a_case(approved_units=10**12), replace(limits, **{field: value}), NOTHING) == code
+
+
+def test_a_human_is_asked_last_so_that_nobody_approves_what_another_rule_forbids() -> None:
+    """The tools open a request only when this rule alone objects."""
+    assert policy.RULES[-1].__name__ == "_human"
+
+
 @given(st.integers(0, 10**7), st.floats(0, 10**6))
 def test_a_reservation_covers_the_lease_its_tail_and_one_billing_quantum(hourly: int, seconds: float) -> None:
     """rules.md 15: at least an hour, and half an hour past the end; never rounded down."""

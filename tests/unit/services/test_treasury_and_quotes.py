@@ -174,10 +174,10 @@ async def test_an_overview_is_read_again_only_when_something_changed(
     reads = 0
     exposure = world.inventory.exposure
 
-    async def count(session: str, now: Any) -> Any:
+    async def count(session: str, now: Any, **of: Any) -> Any:
         nonlocal reads
         reads += 1
-        return await exposure(session, now)
+        return await exposure(session, now, **of)
 
     monkeypatch.setattr(world.inventory, "exposure", count)
     monkeypatch.setattr(treasury_module, "_OVERVIEW_AGE_S", 3600)

@@ -28,6 +28,7 @@ from ...domain.model import LIVE, Exposure, VmState
 from .ledger import RESERVED, SPENT
 from .schema import ledger, vms
 from .types import microseconds
+from .unapproved import UNAPPROVED
 
 Query = Any
 """A Select; what its parameters stand for differs between SQLAlchemy 2.0 and 2.1."""
@@ -78,8 +79,10 @@ _OF_SESSION = select(func.sum(ledger.c.units)).where(ledger.c.session == bindpar
 _CREATED = select(func.count()).where(vms.c.created_at > bindparam("since"))
 
 
-def exposure(connection: Connection, session: str, now: datetime) -> Exposure:
-    """What is bound now, for a session that asks for more."""
+def exposure(
+    connection: Connection, session: str, now: datetime, *, uid: int = -1, besides: str = ""
+) -> Exposure:
+    """What is bound now, for a session of this uid that asks for more; for a VM that has some, besides that."""
     billing = [(rate, n, int(own)) for rate, n, own in connection.execute(_BILLING, {"session": session})]
     reserved, unbilled = connection.execute(_RESERVATIONS, {"now": microseconds(now)}).one()
 
@@ -96,4 +99,5 @@ def exposure(connection: Connection, session: str, now: datetime) -> Exposure:
         creates_last_hour=number(_CREATED, since=now - timedelta(hours=1)),
         names=frozenset(connection.scalars(_NAMES)),
         session_live_vms=sum(own for _, _, own in billing),
+        unapproved_day_units=number(UNAPPROVED, uid=uid, besides=besides, since=now - timedelta(hours=24)),
     )

@@ -18,6 +18,7 @@ from ...domain.model import (
 )
 from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
+from .approvals import ApprovalStore
 from .auditing import AuditStore
 from .exposure import exposure
 from .freezes import FreezeStore
@@ -27,16 +28,16 @@ from .restoring import RestoringStore
 from .retention import RetentionStore
 
 
-class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore):
+class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore, ApprovalStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
         """Commit 1. Raises what `decide` raises, or Conflict when the request key is taken."""
         return await self._transact(lambda c: leases.admit(c, intent, decide, now))
 
-    async def exposure(self, session: str, now: datetime) -> Exposure:
+    async def exposure(self, session: str, now: datetime, *, uid: int = -1) -> Exposure:
         """What is bound now."""
-        return await self._read(lambda c: exposure(c, session, now))
+        return await self._read(lambda c: exposure(c, session, now, uid=uid))
 
     async def remembered(self, request_key: str) -> Remembered | None:
         """What a request key was used for."""
@@ -121,9 +122,13 @@ class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore,
         request: tuple[str, Remembered] | None = None,
         *,
         lease_version: int | None = None,
+        uid: int = -1,
+        approval: str = "",
     ) -> Vm:
         """Move the end of a running lease later. Raises StaleRow, Conflict, or what `decide` raises."""
-        asked = leases.Extension(item_hash, expires_at, reserve_units, session, request, lease_version)
+        asked = leases.Extension(
+            item_hash, expires_at, reserve_units, session, request, lease_version, uid, approval
+        )
         return await self._transact(lambda c: leases.extend(c, asked, decide, now))
 
     async def settle(
