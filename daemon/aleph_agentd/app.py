@@ -22,6 +22,7 @@ from .adapters.machine_clock import SteadyClock
 from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
+from .domain.limits import Limits
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
@@ -37,6 +38,7 @@ from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
+from .services.rulebook import Rulebook
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -119,6 +121,9 @@ class Daemon:
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
         self.services.notices.append(self._escrow.alerts)
+        self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
+        self.services.notices.append(self._rulebook.alerts)
+        self.services.figures["policy"] = self._rulebook.figures
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
@@ -235,14 +240,15 @@ class Daemon:
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
+        self.services.jobs.start("reload", self._rulebook.reload)
+
+    def _read_policy(self) -> Limits | str:
         try:
             settings = Settings.load()
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
-            log.error("the policy stays as it was: %s", problem)
-            return
-        self.services.treasury.limits = settings.limits
+            return f"{problem}" or type(problem).__name__
         self._sessions.daemon = settings.for_sessions()
-        log.info("policy reloaded")
+        return settings.limits
 
     async def _tell_systemd(self) -> None:
         overview = await self.services.treasury.overview("")

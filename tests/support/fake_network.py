@@ -368,6 +368,13 @@ class FakeNetwork:
         leave()
         return self.credits[payer]
 
+    async def burn(self, payer: str) -> Decimal:
+        """Of everything that is billed."""
+        leave = await self._enter("burn", payer)
+        leave()
+        billed = [self.messages[item_hash] for item_hash in self.billed()]
+        return sum((self._rate(posted) for posted in billed if posted.payer == payer), Decimal())
+
     async def price(self) -> Price:
         """The live price of one compute unit."""
         leave = await self._enter("price", "")

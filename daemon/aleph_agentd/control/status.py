@@ -32,6 +32,7 @@ def status() -> None:
             ("bound", credits_and_usd(answer.get("reserved_credits"))),
             ("spent in 24 h", _spent(answer)),
             ("burn", f"{credits_and_usd(answer.get('burn_rate_per_hour'))} per hour"),
+            ("policy", _policy(answer.get("policy") or {})),
             ("sweep", sweep_line(answer.get("sweep") or {})),
             ("health", _health(answer.get("health") or {})),
         ]
@@ -93,6 +94,14 @@ def _health(health: Answer) -> str:
     budget = f"{plain(health.get('connections', 0))} connections, at most {plain(health.get('connections_per_s'))}/s"
     well = f"{plain(unwell)} not well" if unwell else "all well"
     return f"{moment(health['at'])}: {watched} VMs on {plain(health.get('crns', 0))} CRNs, {well}; {budget}{_because(health)}"
+
+
+def _policy(policy: Answer) -> str:
+    """Which limits hold: everything that was quoted or approved names them."""
+    budgets = len(policy.get("projects") or [])
+    stale = " – not what is written now" if policy.get("trouble") else ""
+    of_projects = f", {budgets} project budgets" if budgets else ""
+    return f"{plain(policy.get('version') or NONE)} since {moment(policy.get('since'))}{of_projects}{stale}"
 
 
 def _because(sweep: Answer) -> str:

@@ -45,11 +45,14 @@ class Inventory(Rebuilding, Protocol):
     trouble: str
     """Why the last write failed, in one line; empty when it did not."""
 
-    async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
-        """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing."""
+    async def admit(self, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()) -> Vm:
+        """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing.
+
+        `budgets`: the project directories whose shares are decided on too.
+        """
         ...
 
-    async def exposure(self, session: str, now: datetime) -> Exposure:
+    async def exposure(self, session: str, now: datetime, budgets: Sequence[str] = ()) -> Exposure:
         """What is bound now, as `admit` would see it."""
         ...
 
@@ -128,6 +131,7 @@ class Inventory(Rebuilding, Protocol):
         request: tuple[str, Remembered] | None = None,
         *,
         lease_version: int | None = None,
+        budgets: Sequence[str] = (),
     ) -> Vm:
         """Move the end of a running lease, reserving more; only while `expires_at > now` (else StaleRow).
 

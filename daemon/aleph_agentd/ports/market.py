@@ -30,6 +30,10 @@ class Market(Protocol):
         """The payer's credits, in units."""
         ...
 
+    async def burn(self, payer: str) -> Decimal:
+        """What all un-forgotten VMs of the payer cost, whoever made them, in units per second; up to 5 s old."""
+        ...
+
     async def price(self) -> Price:
         """The live price."""
         ...

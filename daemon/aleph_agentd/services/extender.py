@@ -1,5 +1,7 @@
 """Giving a running lease more time."""
 
+import asyncio
+import math
 from datetime import datetime, timedelta
 
 from ..domain import money, policy
@@ -7,6 +9,7 @@ from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict
 from ..domain.model import LEASED, Vm
+from ..domain.projects import budgets_of
 from ..ports import Inventory, Remembered, StaleRow
 from .treasury import Treasury
 
@@ -22,9 +25,9 @@ class Extender:
     ) -> Vm:
         """The row with its new end. An expired lease is never revived."""
         now = self._clock.now()
-        expires_at = vm.expires_at + timedelta(hours=hours)
+        expires_at = vm.expires_at + timedelta(seconds=money.whole_s(hours))
         case = await self._case(vm, hours, expires_at)
-        limits = self._treasury.limits_of(caller)
+        limits = self._treasury.limits_of(caller, vm.project)
         try:
             return await self._inventory.extend(
                 vm.item_hash,
@@ -35,6 +38,7 @@ class Extender:
                 caller.session,
                 request,
                 lease_version=vm.lease_version,
+                budgets=budgets_of(limits, case.project),
             )
         except StaleRow as stale:
             raise self._too_late(stale.vm, now) from stale
@@ -52,14 +56,18 @@ class Extender:
         )
 
     async def _case(self, vm: Vm, hours: float, expires_at: datetime) -> policy.Case:
-        units = money.cost_units(vm.rate, hours * 3600)
+        units = money.cost_units(vm.rate, money.whole_s(hours))
+        balance, burn = await asyncio.gather(self._treasury.balance(), self._treasury.network_hourly())
         return policy.Case(
             what="extend",
             name=vm.name,
+            project=vm.project,
+            extensions=vm.lease_version - 1,
             compute_units=vm.compute_units,
-            lifetime_hours=(expires_at - vm.created_at).total_seconds() / 3600,
+            lifetime_s=math.ceil(money.exact_s(expires_at - vm.created_at)),
             hourly_units=vm.hourly_units,
             estimate_units=units,
             reserve_units=units,
-            balance_units=await self._treasury.balance(),
+            balance_units=balance,
+            network_hourly_units=burn,
         )

@@ -40,10 +40,18 @@ async def run(call: Call, _: BalanceArguments) -> Balance:
         balance = await services.treasury.balance()
         rate = await services.treasury.cu_rate()
         limits = services.treasury.limits_of(call.caller)
+        network = await services.treasury.network_hourly()
         others = call.services.sweeper.findings.others_live
         affordable = {
             f"{units} CU": policy.affordable(
-                limits, exposure, balance, money.hourly_units(rate * units), units, others_live=others
+                limits,
+                exposure,
+                balance,
+                money.hourly_units(rate * units),
+                units,
+                others_live=others,
+                project=call.caller.project,
+                network_hourly_units=network,
             )
             for units in TIERS
         }

@@ -86,9 +86,9 @@ async def run(call: Call, arguments: CreateArguments) -> Created:
     if arguments.dry_run:
         return await _quoted(call, plan, dry_run=True)
     _may_spend(call)
-    case = await call.services.planner.case(plan, confirmed=plan.quote is not None)
+    case = await call.services.planner.case(plan, call.caller, confirmed=plan.quote is not None)
     limits = call.services.treasury.limits_of(call.caller)
-    exposure = await call.services.inventory.exposure(call.caller.session, call.services.clock.now())
+    exposure = await call.services.treasury.exposure(call.caller)
     policy.evaluate(case, limits, exposure)
     if policy.needs_confirmation(case, limits) or (
         plan.quote and not call.services.treasury.use_quote(plan.quote)
@@ -171,7 +171,7 @@ async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
 async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
     """The VM as it is now."""
     now = call.services.clock.now()
-    seconds = (vm.expires_at - vm.created_at).total_seconds()
+    lease_s = money.exact_s(vm.expires_at - vm.created_at)
     return Created(
         **await footer(call, vm),
         item_hash=vm.item_hash,
@@ -184,7 +184,7 @@ async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
         crn_name=vm.crn_name,
         crn_url=vm.crn_url,
         placement=why,
-        **_prices(vm.hourly_units, money.cost_units(vm.rate, seconds)),
+        **_prices(vm.hourly_units, money.cost_units(vm.rate, lease_s)),
         ttl_expires_at=iso(vm.expires_at),
         next=_next(vm, (vm.expires_at - now).total_seconds()),
         warnings=tried,

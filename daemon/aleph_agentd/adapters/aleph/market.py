@@ -41,17 +41,22 @@ class AlephMarket:
         self._ccn = ccn
         self._settings = settings
         self._balances = Cache(self._fetch_balance, BALANCE_AGE_S)
+        self._burns = Cache(self._fetch_burn, BALANCE_AGE_S)
         self._prices = Cache(self._fetch_price, PRICE_AGE_S)
         self._lists = Cache(self._fetch_crns, CRN_LIST_AGE_S)
 
     async def close(self) -> None:
         """End running requests."""
-        for cache in (self._balances, self._prices, self._lists):
+        for cache in (self._balances, self._burns, self._prices, self._lists):
             await cache.close()
 
     async def balance(self, payer: str) -> int:
         """The payer's credits, in units. Addresses are case-sensitive."""
         return (await self._balances.get(payer))[0]
+
+    async def burn(self, payer: str) -> Decimal:
+        """What all un-forgotten VMs of the payer cost, in units per second."""
+        return (await self._burns.get(payer))[0]
 
     async def price(self) -> Price:
         """The live price of one compute unit."""
@@ -83,6 +88,16 @@ class AlephMarket:
             with making_sense(answer.endpoint):
                 # A debt is possible; a fraction of a unit is not ours to spend.
                 return int(number(mapping(answer.json())["credit_balance"], at_least=-(10**18)) // 1)
+
+        return await self._ccn.ask(question)
+
+    async def _fetch_burn(self, payer: str) -> Decimal:
+        params = {"address": payer, "payment_type": "credit"}
+
+        async def question(host: str) -> Decimal:
+            answer = await self._ccn.get(host, "/api/v0/costs", params)
+            with making_sense(answer.endpoint):
+                return number(mapping(mapping(answer.json())["summary"])["total_cost_credit"])
 
         return await self._ccn.ask(question)
 

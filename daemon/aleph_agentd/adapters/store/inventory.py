@@ -25,13 +25,13 @@ from .rebuilding import RebuildingStore
 class SqlInventory(RebuildingStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
-    async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
+    async def admit(self, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()) -> Vm:
         """Commit 1. Raises what `decide` raises, or Conflict when the request key is taken."""
-        return await self._transact(lambda c: leases.admit(c, intent, decide, now))
+        return await self._transact(lambda c: leases.admit(c, intent, decide, now, budgets))
 
-    async def exposure(self, session: str, now: datetime) -> Exposure:
+    async def exposure(self, session: str, now: datetime, budgets: Sequence[str] = ()) -> Exposure:
         """What is bound now."""
-        return await self._read(lambda c: exposure(c, session, now))
+        return await self._read(lambda c: exposure(c, session, now, budgets))
 
     async def remembered(self, request_key: str) -> Remembered | None:
         """What a request key was used for."""
@@ -106,9 +106,12 @@ class SqlInventory(RebuildingStore):
         request: tuple[str, Remembered] | None = None,
         *,
         lease_version: int | None = None,
+        budgets: Sequence[str] = (),
     ) -> Vm:
         """Move the end of a running lease later. Raises StaleRow, Conflict, or what `decide` raises."""
-        asked = leases.Extension(item_hash, expires_at, reserve_units, session, request, lease_version)
+        asked = leases.Extension(
+            item_hash, expires_at, reserve_units, session, request, lease_version, tuple(budgets)
+        )
         return await self._transact(lambda c: leases.extend(c, asked, decide, now))
 
     async def settle(

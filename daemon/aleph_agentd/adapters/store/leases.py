@@ -1,5 +1,6 @@
 """The changes that touch several tables: admit, move, extend, settle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -36,15 +37,18 @@ class Extension:
     session: str
     request: tuple[str, Remembered] | None
     lease_version: int | None = None
+    budgets: tuple[str, ...] = ()
 
 
-def admit(connection: Connection, intent: Intent, decide: Decide, now: datetime) -> Vm:
+def admit(
+    connection: Connection, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()
+) -> Vm:
     """Decide on what is bound now, then write the intent."""
     vm = replace(intent.vm, state=VmState.INTENDED)
     if intent.request_key is not None:
         what = Remembered(CREATE_TOOL, intent.request_hash, vm.create_id)
         requests.claim(connection, intent.request_key, what, now)
-    decide(exposure(connection, vm.session, now))
+    decide(exposure(connection, vm.session, now, budgets))
     vms.add(connection, vm)
     messages.add_create(connection, intent.create)
     messages.add_forgets(connection, vm.item_hash, intent.forgets)
@@ -81,7 +85,7 @@ def extend(connection: Connection, asked: Extension, decide: Decide, now: dateti
     outrun = asked.lease_version is not None and asked.lease_version != vm.lease_version
     if outrun or vm.state not in LEASED or vm.expires_at <= now or asked.expires_at <= vm.expires_at:
         raise StaleRow(vm)
-    decide(exposure(connection, asked.session, now))
+    decide(exposure(connection, asked.session, now, asked.budgets))
     vm = vms.change(connection, vm, expires_at=asked.expires_at, lease_version=vm.lease_version + 1)
     ledger.reserve(connection, vm, asked.session, asked.reserve_units, "extended", now)
     events.record(connection, "extended", vm.item_hash, f"until {iso(vm.expires_at)}", now)
