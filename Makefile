@@ -12,7 +12,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 LIMIT  ?=
 ARGS   ?=
 
-.PHONY: demo test check format bench test-clients test-live venv clean help
+.PHONY: demo test check format bench test-clients test-live overspend venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -41,6 +41,9 @@ test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 
 test-live: $(STAMP) ## spends credits on the network that ALEPH_AGENT_* points at
 	ALEPH_AGENT_RUN_INTEGRATION=1 $(LIMIT) $(PYTEST) tests/live $(ARGS)
+
+overspend: $(STAMP) ## 200 rounds of many sessions at once against every limit, over restarts too
+	OVERSPEND_ROUNDS=200 $(LIMIT) $(PYTEST) -n 2 tests/unit/services/test_overspend.py $(ARGS)
 
 venv: $(STAMP) ## only make the environment
 

@@ -23,6 +23,7 @@ from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
 from .adapters.timers import SchedulerTimers
 from .domain.clock import SystemClock, span
 from .domain.limits import Limits
+from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
@@ -33,6 +34,7 @@ from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join
+from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
@@ -120,10 +122,10 @@ class Daemon:
         self.services.notices.append(self._timekeeper.alerts)
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
-        self.services.notices.append(self._escrow.alerts)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
         self.services.notices.append(self._rulebook.alerts)
         self.services.figures["policy"] = self._rulebook.figures
+        self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
@@ -131,7 +133,10 @@ class Daemon:
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods(), **keeping.methods()}
+        buttons = Buttons(self.services.freezes, self.services.panic)
+        more: dict[str, Handler] = {"mcp.open": opener}
+        for part in (self._control, keeping, buttons):
+            more |= part.methods()
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
@@ -184,12 +189,14 @@ class Daemon:
         self._inventory.on_change = self._changed
         self._timers.start()
         self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
+        self._timers.every("silent hosts", PROBE_S, self.services.teardown.probe_hosts)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
         self._timers.every("escrow", ESCROW_S, self._escrow.run)
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
+        await self.services.freezes.load()
         await self.services.reaper.recover()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
@@ -214,6 +221,7 @@ class Daemon:
             stack.enter_context(only_one(directory, "key", address))
         else:
             log.warning("no usable key: %s", self.services.signer.trouble)
+        self.services.panic.resume()
         await self.services.provisioner.recover()
         self._escrow.changed()
         await self._mcp.get()

@@ -13,7 +13,9 @@ from .services.adopter import Adopter
 from .services.birth import Birth
 from .services.core import Services
 from .services.extender import Extender
+from .services.freezes import Freezes
 from .services.jobs import Jobs
+from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
 from .services.quotes import Planner
@@ -32,16 +34,17 @@ def join(
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
     jobs, installation = Jobs(), installation_id(settings.database_path.parent)
+    freezes = Freezes(inventory, clock)
     treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
     teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter = Adopter(inventory, market, signer, clock)
     repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
-    grace_s = settings.orphan_grace_s
     sweeper = Sweeper(
-        inventory, messages, signer, clock, jobs, repairs, installation=installation, grace_s=grace_s
+        inventory, messages, signer, clock, jobs, repairs, installation, settings.orphan_grace_s
     )
     dice = random.Random()  # noqa: S311 - spreads load
     planner = Planner(treasury, market, dice, lambda: sweeper.findings.others_live)
+    birth = Birth(inventory, messages, hosts, clock, freezes)
     pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
     return Services(
         inventory=inventory,
@@ -53,23 +56,18 @@ def join(
         treasury=treasury,
         planner=planner,
         provisioner=Provisioner(
-            inventory=inventory,
-            signer=signer,
-            market=market,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, messages, hosts, clock),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            installation=installation,
+            inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, installation
         ),
-        extender=Extender(inventory, treasury, clock),
+        extender=Extender(inventory, treasury, clock, freezes),
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
+        freezes=freezes,
+        panic=Panic(
+            inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
+        ),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,

@@ -16,7 +16,9 @@ from aleph_agentd.services.adopter import Adopter
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
+from aleph_agentd.services.freezes import Freezes
 from aleph_agentd.services.jobs import Jobs
+from aleph_agentd.services.panic import Panic
 from aleph_agentd.services.provisioner import Order, Provisioner
 from aleph_agentd.services.publisher import Publisher
 from aleph_agentd.services.quotes import CreateRequest, Planner
@@ -121,12 +123,12 @@ def join(
     network: FakeNetwork, inventory: SqlInventory, timers: ManualTimers, clock: ManualClock, limits: Limits
 ) -> Services:
     """The services over the fakes, as app.py joins them over the adapters."""
-    jobs = Jobs()
+    jobs, freezes = Jobs(), Freezes(inventory, clock)
     treasury = Treasury(inventory, network, network, clock, limits, "")
     teardown = Teardown(inventory, network, network, network, network, clock, jobs)
     adopter = Adopter(inventory, network, network, clock)
     repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
-    sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, installation=HOME, grace_s=900)
+    sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, HOME, 900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
     return Services(
         inventory=inventory,
@@ -143,18 +145,23 @@ def join(
             market=network,
             treasury=treasury,
             planner=planner,
-            birth=Birth(inventory, network, network, clock),
+            birth=Birth(inventory, network, network, clock, freezes),
             teardown=teardown,
             clock=clock,
             jobs=jobs,
+            freezes=freezes,
             installation=HOME,
         ),
-        extender=Extender(inventory, treasury, clock),
+        extender=Extender(inventory, treasury, clock, freezes),
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
+        freezes=freezes,
+        panic=Panic(
+            inventory, network, network, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
+        ),
         publisher=Publisher(inventory, network, network, clock, jobs),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
@@ -179,6 +186,7 @@ class Machine:
         inventory = await SqlInventory.open(sqlite_url(self.directory / "inventory.db"))
         timers = ManualTimers()
         services = join(self.network, inventory, timers, self.clock, self.limits)
+        await services.freezes.load()
         try:
             yield World(self.clock, self.network, timers, inventory, services)
         finally:

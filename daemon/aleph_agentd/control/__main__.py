@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from aleph_agentd.control import daemon, events, keeping, lifecycle, orphans, output, status, vms
+from aleph_agentd.control import daemon, events, freeze, keeping, lifecycle, orphans, output, status, vms
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -34,6 +34,9 @@ for command in (
     orphans.recover,
     keeping.escrow,
     keeping.backup,
+    freeze.freeze,
+    freeze.unfreeze,
+    freeze.panic,
 ):
     cli.add_command(command)
 

@@ -5,6 +5,7 @@ effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
 from .escrow import Backups, EscrowFiles
+from .freezes import FreezeLog
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
@@ -27,6 +28,7 @@ __all__ = [
     "Execution",
     "EraseOutcome",
     "Inventory",
+    "FreezeLog",
     "Decide",
     "Remembered",
     "StaleRow",

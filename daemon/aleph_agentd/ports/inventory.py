@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from ..domain.leases import LEASE_ENDED
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
+from .freezes import FreezeLog
 from .rebuilding import Rebuilding
 
 
@@ -31,7 +33,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Protocol):
+class Inventory(Rebuilding, FreezeLog, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened
@@ -88,8 +90,13 @@ class Inventory(Rebuilding, Protocol):
         """Rows whose `leases.due_at` has come, most urgent first."""
         ...
 
-    async def reap(self, by: datetime, now: datetime, limit: int) -> list[Vm]:
-        """Order the teardown of the leases that ended by then, the dearest first; the rows as they are now."""
+    async def reap(
+        self, by: datetime | None, now: datetime, limit: int, cause: str = LEASE_ENDED
+    ) -> list[Vm]:
+        """Order the teardown of the leases that ended by then, the dearest first; None: of all leases.
+
+        The rows as they are now.
+        """
         ...
 
     async def hurry(self, now: datetime, crn_url: str = "") -> int:

@@ -8,7 +8,9 @@ from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
 from .extender import Extender
+from .freezes import Freezes
 from .jobs import Jobs
+from .panic import Panic
 from .provisioner import Provisioner
 from .publisher import Publisher
 from .quotes import Planner
@@ -39,6 +41,8 @@ class Services:
     adopter: Adopter
     repairs: Repairs
     publisher: Publisher
+    freezes: Freezes
+    panic: Panic
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

@@ -1,6 +1,7 @@
 """The end of a VM on its CRN: erase it, and believe nothing but the CRN's own list."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,10 @@ from ..domain.model import Vm
 from ..ports import EraseOutcome, Hosts, NetworkTrouble
 from .steps import NotYet, soon
 
+log = logging.getLogger(__name__)
+
+PROBE_S = 20
+"""How often silent CRNs are asked whether they are back."""
 AT_ONCE = 16
 AT_ONCE_PER_HOST = 4
 _GONE_PAUSES_S = (0.05, 0.2, 0.5, 1, 2)
@@ -61,6 +66,17 @@ class Erasure:
                 self._silent.add(host)
                 raise
         await self.answered(host)
+
+    async def probe(self) -> None:
+        """Ask the silent CRNs whether they are back; what waits for them has backed off for longer and longer."""
+        await asyncio.gather(*map(self._probe, list(self._silent)))
+
+    async def _probe(self, host: str) -> None:
+        try:
+            async with self._turn(host):
+                await self._hosts.executions(host, [])
+        except NetworkTrouble as trouble:
+            log.debug("still silent: %s", trouble)
 
     async def answered(self, host: str) -> None:
         """This CRN has answered somebody."""

@@ -8,17 +8,18 @@ from ..domain import money, policy
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict
-from ..domain.model import LEASED, Vm
+from ..domain.model import LEASED, Exposure, Vm
 from ..domain.projects import budgets_of
 from ..ports import Inventory, Remembered, StaleRow
+from .freezes import Freezes
 from .treasury import Treasury
 
 
 class Extender:
     """Runs the whole policy for the additional time, then moves the end of the lease."""
 
-    def __init__(self, inventory: Inventory, treasury: Treasury, clock: Clock) -> None:
-        self._inventory, self._treasury, self._clock = inventory, treasury, clock
+    def __init__(self, inventory: Inventory, treasury: Treasury, clock: Clock, freezes: Freezes) -> None:
+        self._inventory, self._treasury, self._clock, self._freezes = inventory, treasury, clock, freezes
 
     async def extend(
         self, vm: Vm, hours: float, caller: Caller, request: tuple[str, Remembered] | None = None
@@ -26,14 +27,20 @@ class Extender:
         """The row with its new end. An expired lease is never revived."""
         now = self._clock.now()
         expires_at = vm.expires_at + timedelta(seconds=money.whole_s(hours))
+        self._freezes.check("extend", caller)
         case = await self._case(vm, hours, expires_at)
         limits = self._treasury.limits_of(caller, vm.project)
+
+        def decide(exposure: Exposure) -> None:
+            self._freezes.check("extend", caller)
+            policy.evaluate(case, limits, exposure)
+
         try:
             return await self._inventory.extend(
                 vm.item_hash,
                 expires_at,
                 case.reserve_units,
-                lambda exposure: policy.evaluate(case, limits, exposure),
+                decide,
                 now,
                 caller.session,
                 request,

@@ -37,10 +37,14 @@ class Looks:
             waiting[item_hash] = asyncio.get_running_loop().create_future()
         answer = waiting[item_hash]
         async with self._turns:
-            if not answer.done():
+            if waiting.get(item_hash) is answer:
                 await self._ask(item_hash, hoped)
-            said = answer.result()
-            return await self._messages.status(item_hash) if said is None else said
+        # Else somebody else's turn took it along; it may be under way.
+        said = await answer
+        if said is not None:
+            return said
+        async with self._turns:
+            return await self._messages.status(item_hash)
 
     async def _ask(self, item_hash: str, hoped: MessageStatus) -> None:
         """Answer everybody who waits, at most a batch of them; None: it has to be asked alone."""
@@ -55,13 +59,11 @@ class Looks:
                 found = await self._listed(list(batch), hoped)
         except NetworkTrouble as trouble:
             _fail(batch, trouble)
-        except asyncio.CancelledError:
-            # Who asked is gone; the others ask for themselves.
-            waiting.update((other, answer) for other, answer in batch.items() if other != item_hash)
-            raise
-        for asked, answer in batch.items():
-            if not answer.done():
-                answer.set_result(found.get(asked))
+        finally:
+            # Also when who asked is cancelled: the others ask for themselves.
+            for asked, answer in batch.items():
+                if not answer.done():
+                    answer.set_result(found.get(asked))
 
     async def _listed(self, hashes: list[str], hoped: MessageStatus) -> dict[str, MessageStatus]:
         """Those that are as hoped, or the opposite. A CCN that answers only other questions is no trouble."""

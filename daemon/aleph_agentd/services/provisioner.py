@@ -20,6 +20,7 @@ from ..domain.projects import budgets_of
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
 from .billing_end import FORGETS_PER_VM
 from .birth import Birth, Stillborn
+from .freezes import Freezes
 from .intents import instance_spec, new_row
 from .jobs import Jobs
 from .quotes import CreateRequest, Plan, Planner
@@ -52,7 +53,6 @@ class Provisioner:
 
     def __init__(
         self,
-        *,
         inventory: Inventory,
         signer: Signer,
         market: Market,
@@ -62,11 +62,13 @@ class Provisioner:
         teardown: Teardown,
         clock: Clock,
         jobs: Jobs,
+        freezes: Freezes,
         installation: str,
     ) -> None:
         self._inventory, self._signer, self._market = inventory, signer, market
         self._treasury, self._planner, self._birth, self._teardown = treasury, planner, birth, teardown
         self._clock, self._jobs, self._installation = clock, jobs, installation
+        self._freezes = freezes
         self._orders: dict[str, Order] = {}
         self.draining = False
         self.gates: list[Callable[[], None]] = [planner.breakers.check]
@@ -80,6 +82,7 @@ class Provisioner:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
             raise _no_key(self._signer.trouble)
+        self._freezes.check("create", caller)
         for gate in self.gates:
             gate()
         order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
@@ -213,6 +216,7 @@ class Provisioner:
         def decide(exposure: Exposure) -> None:
             if order.tried:  # the attempt before holds the name until its CRN has erased it
                 exposure = replace(exposure, names=exposure.names - {plan.request.name})
+            self._freezes.check("create", order.caller)
             policy.evaluate(case, limits, exposure)
 
         return await self._inventory.admit(intent, decide, now, budgets_of(limits, case.project))

@@ -30,7 +30,6 @@ class Sweeper:
         clock: Clock,
         jobs: Jobs,
         repairs: Repairs,
-        *,
         installation: str,
         grace_s: float,
     ) -> None:

@@ -98,6 +98,10 @@ class Teardown:
         """Teardowns that were postponed are due now: after a start nobody knows why they were."""
         await self._inventory.hurry(self._clock.now())
 
+    async def probe_hosts(self) -> None:
+        """See whether CRNs that did not answer are back."""
+        await self._erasure.probe()
+
     async def host_answers(self, url: str) -> None:
         """Somebody has heard from this CRN: what waits for it need not wait longer."""
         await self._erasure.answered(url)

@@ -507,6 +507,22 @@ async def test_a_crn_that_answers_again_makes_all_its_vms_due_at_once(world: Wor
     assert {vm.state for vm in await world.rows()} == {VmState.GONE}
 
 
+async def test_a_silent_crn_is_asked_now_and_then_whether_it_is_back(world: World) -> None:
+    """However long its VMs have backed off: the first answer makes them due."""
+    vm = await world.create()
+    _crn_does(world, vm, "silent")
+    row = await world.end(vm, passes=8)
+    await world.services.teardown.probe_hosts()
+    assert await world.row(vm) == row
+    _crn_does(world, vm, "accepts")
+    await world.services.teardown.probe_hosts()
+    assert [due.item_hash for due in await world.inventory.due(world.clock.now(), 10)] == [vm.item_hash]
+    assert (await world.passes(vm)).state is VmState.GONE
+    asked = len(world.network.asked("executions"))
+    await world.services.teardown.probe_hosts()
+    assert len(world.network.asked("executions")) == asked, "it answers: nobody has to ask"
+
+
 async def test_a_payer_that_took_our_authority_back_does_not_cost_all_kill_switches(world: World) -> None:
     """Each one that is posted meanwhile is burnt (rules.md 3): few tries, and the reason is shown."""
     vm = await world.create()

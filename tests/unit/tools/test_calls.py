@@ -272,6 +272,7 @@ async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine)
             "aleph_wait_vm": {"item_hash": "box"},
             "aleph_list_my_vms": {},
             "aleph_extend_vm": {"item_hash": "box", "additional_hours": 1},
+            "aleph_freeze": {"reason": "enough"},
             "aleph_destroy_vm": {"item_hash": "box"},
         }
         assert set(calls) == {tool["name"] for tool in toolbox.listing()}
@@ -447,3 +448,16 @@ async def test_denials_reach_the_agent_whole(machine: Machine) -> None:
         assert isinstance(refused, Denied)
         assert not isinstance(refused, Conflict)
         assert refused.as_dict()["code"] == "max_concurrent_vms"
+
+
+async def test_an_agent_s_freeze_stops_its_own_project_alone_and_it_cannot_lift_it(world: World) -> None:
+    """rules.md 13: creates only; extends and teardown go on."""
+    vm = await _call(world, "create_vm", name="box", ttl_hours=1)
+    frozen = await _call(world, "freeze", reason="too many\u202e failures")
+    assert frozen["frozen"] == f"creates of {ALICE.project}"
+    assert "\u202e" not in str(frozen)
+    refusal = await _refusal(world, "create_vm", name="more", ttl_hours=1)
+    assert refusal.code == "frozen"
+    assert (await _call(world, "extend_vm", item_hash=vm["item_hash"], additional_hours=1))["name"] == "box"
+    assert (await Toolbox(world.services).call("aleph_create_vm", {"name": "bobs"}, caller=BOB))["item_hash"]
+    assert (await _call(world, "destroy_vm", item_hash="box"))["status"] == "destroyed"

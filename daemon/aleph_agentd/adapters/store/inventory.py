@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ...domain.leases import LEASE_ENDED
 from ...domain.model import (
     Event,
     Exposure,
@@ -18,11 +19,12 @@ from ...domain.model import (
 from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
 from .exposure import exposure
+from .freezes import FreezeStore
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
 
 
-class SqlInventory(RebuildingStore):
+class SqlInventory(RebuildingStore, FreezeStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()) -> Vm:
@@ -65,9 +67,11 @@ class SqlInventory(RebuildingStore):
         """Rows whose time has come, most urgent first."""
         return await self._read(lambda c: vms.due(c, now, limit))
 
-    async def reap(self, by: datetime, now: datetime, limit: int) -> list[Vm]:
+    async def reap(
+        self, by: datetime | None, now: datetime, limit: int, cause: str = LEASE_ENDED
+    ) -> list[Vm]:
         """Order the teardown of ended leases, in one transaction."""
-        return await self._transact(lambda c: leases.reap(c, by, now, limit))
+        return await self._transact(lambda c: leases.reap(c, by, now, limit, cause))
 
     async def hurry(self, now: datetime, crn_url: str = "") -> int:
         """Postponed teardowns are due now."""

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ...domain.clock import iso
-from ...domain.leases import CLAIM, LEASE_ENDED
+from ...domain.leases import CLAIM
 from ...domain.model import LEASED, Intent, Vm, VmState
 from ...ports import Decide, Remembered, StaleRow
 from . import events, ledger, messages, requests, vms
@@ -68,13 +68,13 @@ def move(connection: Connection, step: Transition, now: datetime, facts: dict[st
     return vms.change(connection, vm, **facts, state=step.to, cause=step.cause)
 
 
-def reap(connection: Connection, by: datetime, now: datetime, limit: int) -> list[Vm]:
+def reap(connection: Connection, by: datetime | None, now: datetime, limit: int, cause: str) -> list[Vm]:
     """Every ended lease to `destroying`: read and changed in one, so that no extension comes in between."""
     ended = vms.ended(connection, by, limit)
     for vm in ended:
-        events.record(connection, VmState.DESTROYING, vm.item_hash, LEASE_ENDED, now)
+        events.record(connection, VmState.DESTROYING, vm.item_hash, cause, now)
     facts = {"destroy_at": now, "next_attempt_at": now + CLAIM, "attempts": 0}
-    return [vms.change(connection, vm, **facts, state=VmState.DESTROYING, cause=LEASE_ENDED) for vm in ended]
+    return [vms.change(connection, vm, **facts, state=VmState.DESTROYING, cause=cause) for vm in ended]
 
 
 def extend(connection: Connection, asked: Extension, decide: Decide, now: datetime) -> Vm:

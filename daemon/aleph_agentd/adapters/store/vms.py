@@ -139,9 +139,11 @@ def due(connection: Connection, now: datetime, limit: int) -> list[Vm]:
     return _most_urgent(connection, select(vms).where(vms.c.due_at <= now), limit)
 
 
-def ended(connection: Connection, by: datetime, limit: int) -> list[Vm]:
-    """Rows whose lease is over, kept from changing until the transaction ends."""
-    query = select(vms).where(vms.c.due_at <= by, vms.c.state.in_(LEASED), vms.c.expires_at <= by)
+def ended(connection: Connection, by: datetime | None, limit: int) -> list[Vm]:
+    """Rows whose lease is over, or all that are leased, kept from changing until the transaction ends."""
+    query = select(vms).where(vms.c.state.in_(LEASED))
+    if by is not None:
+        query = query.where(vms.c.due_at <= by, vms.c.expires_at <= by)
     return _most_urgent(connection, query.with_for_update(), limit)
 
 
