@@ -37,10 +37,12 @@ from .joining import join
 from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
+from .services.expenses import REPRICE_S
 from .services.health import Health, HealthSettings
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
 from .services.rulebook import Rulebook
+from .services.runway import INTERVAL_S as RUNWAY_S
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -195,6 +197,9 @@ class Daemon:
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
+        self._timers.every("expenses", self._settings.sweep_interval_s, self.services.expenses.run)
+        self._timers.every("reprice", REPRICE_S, self.services.expenses.reprice)
+        self._timers.every("runway", RUNWAY_S, self.services.runway.run)
         self._timers.every("status", 60, self._tell_systemd)
         await self.services.freezes.load()
         await self.services.reaper.recover()
@@ -262,4 +267,5 @@ class Daemon:
         overview = await self.services.treasury.overview("")
         ends = [vm.expires_at for vm in overview.live]
         left = f", next end in {span((min(ends) - self._clock.now()).total_seconds())}" if ends else ""
-        systemd.notify(STATUS=f"{len(overview.live)} VMs{left}")
+        runway = f", {words}" if (words := self.services.runway.words()) else ""
+        systemd.notify(STATUS=f"{len(overview.live)} VMs{left}{runway}")

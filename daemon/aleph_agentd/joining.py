@@ -15,6 +15,7 @@ from .services.core import Services
 from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
+from .services.money_watch import watch_money
 from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
@@ -69,6 +70,7 @@ def join(
             inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
         ),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
+        **watch_money(inventory, market, treasury, teardown, clock, freezes),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from aleph_agentd.domain.clock import Clock
-from aleph_agentd.domain.model import Crn, NetworkInstance, PublishedEnd, SignedMessage, Stamp
+from aleph_agentd.domain.model import Crn, Expense, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 from aleph_agentd.ports import (
     CrnList,
     EraseOutcome,
@@ -113,6 +113,8 @@ class FakeNetwork:
         self.next_instance = MessageStatus.PROCESSED
         self.aggregates: dict[str, dict[tuple[str, int], datetime]] = defaultdict(dict)
         self.dates: dict[str, list[datetime]] = defaultdict(list)
+        self.booked: dict[str, list[Expense]] = defaultdict(list)
+        """By payer; a VM is booked once, when it is forgotten: the history lags."""
         self.calls: list[tuple[str, str]] = []
         self.posted: list[str] = []
         """Every body that reached a CCN, in order."""
@@ -272,7 +274,13 @@ class FakeNetwork:
             posted.rejection = Rejection(501, "the message to forget was not found")
             return MessageStatus.REJECTED
         self.statuses[posted.target] = MessageStatus.FORGOTTEN
+        self._book(posted.target)
         return MessageStatus.PROCESSED
+
+    def _book(self, item_hash: str) -> None:
+        posted, now = self.messages[item_hash], self._clock.now()
+        units = int(self._rate(posted) * Decimal((now - posted.received_at).total_seconds()))
+        self.booked[posted.payer].append(Expense(f"{item_hash[:16]}.0", now, item_hash, units))
 
     def _publish(self, posted: Posted) -> MessageStatus:
         """An entry of an AGGREGATE; one whose date is not later than the last one is processed and ignored."""
@@ -367,6 +375,21 @@ class FakeNetwork:
         leave = await self._enter("balance", payer)
         leave()
         return self.credits[payer]
+
+    async def expenses(self, payer: str, since: datetime) -> list[Expense]:
+        """What was booked since then."""
+        leave = await self._enter("expenses", payer)
+        leave()
+        return [expense for expense in self.booked[payer] if expense.at >= since]
+
+    async def rates(self, payer: str) -> dict[str, Decimal]:
+        """Of everything that is billed."""
+        leave = await self._enter("rates", payer)
+        leave()
+        billed = {item_hash: self.messages[item_hash] for item_hash in self.billed()}
+        return {
+            item_hash: self._rate(posted) for item_hash, posted in billed.items() if posted.payer == payer
+        }
 
     async def burn(self, payer: str) -> Decimal:
         """Of everything that is billed."""

@@ -18,6 +18,7 @@ from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
 from aleph_agentd.services.freezes import Freezes
 from aleph_agentd.services.jobs import Jobs
+from aleph_agentd.services.money_watch import watch_money
 from aleph_agentd.services.panic import Panic
 from aleph_agentd.services.provisioner import Order, Provisioner
 from aleph_agentd.services.publisher import Publisher
@@ -163,6 +164,7 @@ def join(
             inventory, network, network, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
         ),
         publisher=Publisher(inventory, network, network, clock, jobs),
+        **watch_money(inventory, network, treasury, teardown, clock, freezes),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",

@@ -69,6 +69,9 @@ class Policy(BaseSettings):
     allowed_crns: CrnHashes = Field(None, description="The only CRNs that agents may use, by hash.")
     max_compute_units: OptionalCount = Field(None, description="The largest VM, in compute units.")
     max_extensions: OptionalWhole = Field(None, description="How often one lease may be extended.")
+    teardown_below_runway_minutes: OptionalCount = Field(
+        None, description="When the balance lasts less, the VM whose lease ends next goes first."
+    )
     projects: Projects = Field(default_factory=dict, description="Sub-budgets by project directory.")
 
     @classmethod

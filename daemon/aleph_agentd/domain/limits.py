@@ -31,6 +31,8 @@ class Limits:
     allowed_crns: frozenset[str] | None = None
     max_compute_units: int | None = None
     max_extensions: int | None = None
+    teardown_below_runway_minutes: int | None = None
+    """Below this, the VM whose lease ends next is ended: it lets what is more lasting run on."""
     projects: Mapping[str, SessionLimits] = field(default_factory=dict)
     """Sub-budgets by project directory (see projects.py)."""
 

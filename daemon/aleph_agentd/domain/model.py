@@ -217,6 +217,18 @@ class PublishedEnd:
 
 
 @dataclass(frozen=True)
+class Expense:
+    """What the network has booked of the payer's credits for one VM."""
+
+    entry: str
+    """Its name among all bookings."""
+    at: datetime
+    item_hash: str
+    """Empty when the network does not say what it was for."""
+    units: int
+
+
+@dataclass(frozen=True)
 class Movement:
     """One row of the ledger. `account` is `reserved` or `spent`; balances are sums."""
 

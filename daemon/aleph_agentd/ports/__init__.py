@@ -10,6 +10,7 @@ from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .reckoning import Reckoning, Spending
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
 
@@ -32,6 +33,8 @@ __all__ = [
     "Decide",
     "Remembered",
     "StaleRow",
+    "Reckoning",
+    "Spending",
     "Timers",
     "EscrowFiles",
     "Backups",

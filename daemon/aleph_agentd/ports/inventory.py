@@ -9,6 +9,7 @@ from ..domain.leases import LEASE_ENDED
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
 from .freezes import FreezeLog
 from .rebuilding import Rebuilding
+from .reckoning import Reckoning
 
 
 class StaleRow(Exception):
@@ -33,7 +34,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, FreezeLog, Protocol):
+class Inventory(Rebuilding, FreezeLog, Reckoning, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened

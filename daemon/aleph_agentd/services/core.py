@@ -7,6 +7,7 @@ from typing import Any
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .expenses import Expenses
 from .extender import Extender
 from .freezes import Freezes
 from .jobs import Jobs
@@ -16,6 +17,7 @@ from .publisher import Publisher
 from .quotes import Planner
 from .reaper import Reaper
 from .repairs import Repairs
+from .runway import Runway
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -38,6 +40,8 @@ class Services:
     teardown: Teardown
     reaper: Reaper
     sweeper: Sweeper
+    expenses: Expenses
+    runway: Runway
     adopter: Adopter
     repairs: Repairs
     publisher: Publisher

@@ -9,13 +9,15 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from ...domain.model import SignedMessage
+from ...domain.model import Expense, SignedMessage
 from ...domain.money import SECONDS_PER_HOUR
 from ...ports import CrnList, Price
 from .cache import Cache
 from .ccn import Ccn
 from .checked import making_sense, mapping, number
+from .costs import rates, total_rate
 from .crns import ParsedList, parse_list
+from .expenses import list_expenses
 from .http import Http
 from .settings import NetworkSettings
 
@@ -53,6 +55,18 @@ class AlephMarket:
     async def balance(self, payer: str) -> int:
         """The payer's credits, in units. Addresses are case-sensitive."""
         return (await self._balances.get(payer))[0]
+
+    async def expenses(self, payer: str, since: datetime) -> list[Expense]:
+        """Every expense that was booked since then; asked anew each time."""
+
+        async def question(host: str) -> list[Expense]:
+            return await list_expenses(self._ccn, host, payer, since)
+
+        return await self._ccn.ask(question)
+
+    async def rates(self, payer: str) -> dict[str, Decimal]:
+        """What each un-forgotten VM costs; asked anew each time."""
+        return await self._ccn.ask(lambda host: rates(self._ccn, host, payer))
 
     async def burn(self, payer: str) -> Decimal:
         """What all un-forgotten VMs of the payer cost, in units per second."""
@@ -92,14 +106,7 @@ class AlephMarket:
         return await self._ccn.ask(question)
 
     async def _fetch_burn(self, payer: str) -> Decimal:
-        params = {"address": payer, "payment_type": "credit"}
-
-        async def question(host: str) -> Decimal:
-            answer = await self._ccn.get(host, "/api/v0/costs", params)
-            with making_sense(answer.endpoint):
-                return number(mapping(mapping(answer.json())["summary"])["total_cost_credit"])
-
-        return await self._ccn.ask(question)
+        return await self._ccn.ask(lambda host: total_rate(self._ccn, host, payer))
 
     async def _fetch_price(self, _key: str) -> Price:
         owner = self._settings.aggregate_address

@@ -22,9 +22,10 @@ from .exposure import exposure
 from .freezes import FreezeStore
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
+from .reckoning import ReckoningStore
 
 
-class SqlInventory(RebuildingStore, FreezeStore):
+class SqlInventory(RebuildingStore, FreezeStore, ReckoningStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()) -> Vm:
