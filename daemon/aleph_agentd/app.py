@@ -26,6 +26,7 @@ from .domain.limits import Limits
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
+from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
 from .gateway.methods import build_methods
@@ -137,7 +138,7 @@ class Daemon:
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
         buttons = Buttons(self.services.freezes, self.services.panic)
         more: dict[str, Handler] = {"mcp.open": opener}
-        for part in (self._control, keeping, buttons):
+        for part in (self._control, keeping, buttons, Spend(self.services)):
             more |= part.methods()
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 import click
 
-from aleph_agentd.control import daemon, events, freeze, keeping, lifecycle, orphans, output, status, vms
+from aleph_agentd.control import (
+    daemon,
+    events,
+    freeze,
+    keeping,
+    lifecycle,
+    orphans,
+    output,
+    spend,
+    status,
+    vms,
+)
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -25,6 +36,7 @@ def cli() -> None:
 
 for command in (
     status.status,
+    spend.spend,
     vms.vms,
     vms.vm,
     lifecycle.destroy,

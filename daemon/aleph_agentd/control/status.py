@@ -32,7 +32,7 @@ def status() -> None:
             ("bound", credits_and_usd(answer.get("reserved_credits"))),
             ("spent in 24 h", _spent(answer)),
             ("burn", _burn(answer)),
-            ("expenses", _expenses(answer.get("expenses") or {})),
+            ("expenses", expenses_line(answer.get("expenses") or {})),
             ("policy", _policy(answer.get("policy") or {})),
             ("sweep", sweep_line(answer.get("sweep") or {})),
             ("health", _health(answer.get("health") or {})),
@@ -103,7 +103,7 @@ def _burn(answer: Answer) -> str:
     return f"{credits_and_usd(answer.get('burn_rate_per_hour'))} per hour{lasts}"
 
 
-def _expenses(expenses: Answer) -> str:
+def expenses_line(expenses: Answer) -> str:
     """Our books against the payer's expenses."""
     trouble = f" – trouble: {plain(expenses['trouble'])}" if expenses.get("trouble") else ""
     if not expenses.get("at"):

@@ -50,6 +50,11 @@ class Expenses:
         """What the network has booked for a VM in the last day, as far as it was told."""
         return self._told.get(item_hash)
 
+    @property
+    def observed_units(self) -> int:
+        """What the network has booked in the last day for all VMs of ours, as far as it was told."""
+        return self._seen.told
+
     # ------------------------------------------------------------------ what was charged
 
     async def run(self) -> None:
