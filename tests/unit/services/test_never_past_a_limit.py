@@ -56,16 +56,26 @@ CREATE = st.fixed_dictionaries(
         "compute_units": st.sampled_from([1, 2, 4, 6]),
         "ttl_hours": HOURS,
         "confirmed": st.booleans(),
-        "dry_run": st.sampled_from([False, False, False, True]),
     }
 )
-EXTEND = st.fixed_dictionaries({"item_hash": NAMES, "additional_hours": HOURS})
+WHICH = st.integers(0, 5)
+"""Which of the live VMs, counted from the oldest."""
+EXTEND = st.fixed_dictionaries({"item_hash": WHICH, "additional_hours": HOURS})
+CREATES = st.tuples(st.just("aleph_create_vm"), WHO, CREATE)
 STEP = st.one_of(
-    st.tuples(st.just("aleph_create_vm"), WHO, CREATE),
-    st.tuples(st.just("aleph_create_vm"), WHO, CREATE),
+    CREATES,
+    CREATES,
+    CREATES,
+    CREATES,
     st.tuples(st.just("aleph_extend_vm"), WHO, EXTEND),
-    st.tuples(st.just("aleph_destroy_vm"), WHO, st.fixed_dictionaries({"item_hash": NAMES})),
+    st.tuples(st.just("aleph_extend_vm"), WHO, EXTEND),
+    st.tuples(st.just("aleph_destroy_vm"), WHO, st.fixed_dictionaries({"item_hash": WHICH})),
     st.tuples(st.just("pass"), WHO, st.fixed_dictionaries({"minutes": st.integers(1, 600)})),
+)
+
+
+STEPS = st.tuples(st.lists(CREATES, min_size=2, max_size=5), st.lists(STEP, max_size=12)).map(
+    lambda parts: parts[0] + parts[1]
 )
 
 
@@ -109,8 +119,8 @@ def _within(amount: int, limit: int | None) -> None:
     assert limit is None or amount <= limit
 
 
-@given(OWNER, st.dictionaries(st.sampled_from(PROJECTS[:3]), BUDGET), st.lists(STEP, min_size=4, max_size=14))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(OWNER, st.dictionaries(st.sampled_from(PROJECTS[:3]), BUDGET), STEPS)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_no_sequence_of_calls_gets_past_a_limit(
     tmp_path_factory: Any,
     owner: dict[str, Any],
@@ -126,9 +136,23 @@ async def test_no_sequence_of_calls_gets_past_a_limit(
         for what, caller, arguments in steps:
             if what == "pass":
                 await _pass(world, **arguments)
+            elif "item_hash" in arguments:
+                await _call(toolbox, what, *await _of_a_live_one(world, caller, arguments))
             else:
                 await _call(toolbox, what, caller, arguments)
             await _check(world, limits)
+
+
+async def _of_a_live_one(
+    world: World, caller: Caller, arguments: dict[str, Any]
+) -> tuple[Caller, dict[str, Any]]:
+    """Its own session asks, if there is one."""
+    rows = [vm for vm in await world.rows() if vm.state in LEASED]
+    if not rows:
+        return caller, {**arguments, "item_hash": "none"}
+    vm = rows[arguments["item_hash"] % len(rows)]
+    own = next(caller for caller in CALLERS if caller.session == vm.session)
+    return own, {**arguments, "item_hash": vm.item_hash}
 
 
 async def _call(toolbox: Toolbox, what: str, caller: Caller, arguments: dict[str, Any]) -> None:
