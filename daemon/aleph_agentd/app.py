@@ -24,12 +24,14 @@ from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
 from .domain.clock import span
 from .domain.errors import Unavailable
+from .domain.limits import Limits
 from .gateway.ancestry import Clients
 from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
+from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
 from .gateway.methods import build_methods
@@ -45,12 +47,15 @@ from .services.auditor import Auditor
 from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
+from .services.expenses import REPRICE_S
 from .services.health import Health, HealthSettings
 from .services.passphrase import Passphrase
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
 from .services.restoration import COUNT_S
 from .services.retention import INTERVAL_S as RETENTION_S
+from .services.rulebook import Rulebook
+from .services.runway import INTERVAL_S as RUNWAY_S
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -108,6 +113,9 @@ class Daemon:
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
+        self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
+        self.services.notices.append(self._rulebook.alerts)
+        self.services.figures["policy"] = self._rulebook.figures
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
@@ -122,7 +130,14 @@ class Daemon:
             ApprovalVerbs(self.services, owner),
         )
         more: dict[str, Handler] = {"mcp.open": opener}
-        for part in (self._control, keeping, buttons, approvals, AuditTrail(self._auditor)):
+        for part in (
+            self._control,
+            keeping,
+            buttons,
+            approvals,
+            AuditTrail(self._auditor),
+            Spend(self.services),
+        ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
@@ -188,6 +203,9 @@ class Daemon:
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
+        self._timers.every("expenses", self._settings.sweep_interval_s, self.services.expenses.run)
+        self._timers.every("reprice", REPRICE_S, self.services.expenses.reprice)
+        self._timers.every("runway", RUNWAY_S, self.services.runway.run)
         self._timers.every("status", 60, self._tell_systemd)
         self._timers.every("approvals", APPROVALS_S, self.services.approvals.expire)
         # Before the reaper only this: what is frozen, and whether its rows may be relied on.
@@ -265,22 +283,24 @@ class Daemon:
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
+        self.services.jobs.start("reload", self._rulebook.reload)
+
+    def _read_policy(self) -> Limits | str:
         try:
             settings = Settings.load()
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
-            log.error("the policy stays as it was: %s", problem)
             self._auditor.note(
                 "daemon", "told to reload its policy, which does not parse: it stays as it was"
             )
-            return
-        self.services.treasury.limits = settings.limits
+            return f"{problem}" or type(problem).__name__
         self._sessions.daemon = settings.for_sessions()
         self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
-        log.info("policy reloaded")
+        return settings.limits
 
     async def _tell_systemd(self) -> None:
         overview = await self.services.treasury.overview("")
         ending, left = overview.next_end, ""
         if ending is not None:
             left = f", next end in {span((ending.expires_at - self._clock.now()).total_seconds())}"
-        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}")
+        runway = f", {words}" if (words := self.services.runway.words()) else ""
+        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}{runway}")

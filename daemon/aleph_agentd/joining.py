@@ -21,6 +21,7 @@ from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
+from .services.money_watch import watch_money
 from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
@@ -90,6 +91,7 @@ def join(
         retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
         approvals=_approvals(inventory, treasury, planner, provisioner, extender, jobs),
+        **watch_money(inventory, market, treasury, teardown, clock, freezes),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,

@@ -23,6 +23,7 @@ from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
 from aleph_agentd.services.freezes import Freezes
 from aleph_agentd.services.jobs import Jobs
+from aleph_agentd.services.money_watch import watch_money
 from aleph_agentd.services.panic import Panic
 from aleph_agentd.services.provisioner import Order, Provisioner
 from aleph_agentd.services.publisher import Publisher
@@ -189,6 +190,7 @@ def join(
         restoration=restoration,
         retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
+        **watch_money(inventory, network, treasury, teardown, clock, freezes),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",

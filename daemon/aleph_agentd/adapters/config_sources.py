@@ -68,13 +68,15 @@ def read(
         content = tomllib.loads(text.decode())
     except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {_one_line(str(error))}") from None
-    limits = content.pop("policy", {})
+    limits, projects = content.pop("policy", {}), content.pop("projects", {})
     if not isinstance(limits, dict):
         raise ConfigError(f"policy ({path}) must be a table: [policy]")
+    if not isinstance(projects, dict) or not all(isinstance(budget, dict) for budget in projects.values()):
+        raise ConfigError(f'projects ({path}) must be tables: [projects."/path"]')
     _check(content, path, "", general, policy)
     _check(limits, path, " [policy]", policy, general)
     _check_switches(content | limits, path, switches)
-    return content | limits
+    return content | limits | {"projects": projects}
 
 
 def _check_switches(settings: dict[str, Any], path: Path, switches: Collection[str]) -> None:
@@ -105,7 +107,7 @@ def first_problem(error: ValidationError, path: Path) -> str:
     first = problems[0]
     text = _one_line(first["msg"].removeprefix("Value error, "))
     if first["loc"]:
-        name = str(first["loc"][0])
+        name = ".".join(str(part)[:200] for part in first["loc"] if part != "[key]")
         text = f"{_origin(name, path)} is {_value(name, first['input'])}: {text}"
     return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 

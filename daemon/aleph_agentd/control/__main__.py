@@ -16,6 +16,7 @@ from aleph_agentd.control import (
     lifecycle,
     orphans,
     output,
+    spend,
     status,
     vms,
 )
@@ -37,6 +38,7 @@ def cli() -> None:
 
 for command in (
     status.status,
+    spend.spend,
     vms.vms,
     vms.vm,
     lifecycle.destroy,

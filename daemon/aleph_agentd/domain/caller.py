@@ -33,6 +33,7 @@ class SessionLimits:
     human_approval_threshold_units: int | None = None
     max_creates_per_hour: int | None = None
     max_compute_units: int | None = None
+    max_extensions: int | None = None
     allowed_os_images: frozenset[str] | None = None
     allowed_crns: frozenset[str] | None = None
 

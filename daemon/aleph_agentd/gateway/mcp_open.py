@@ -56,7 +56,9 @@ class McpOpen:
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter, draining: asyncio.Event
         ) -> None:
             server = await self._mcp.get()
-            await server.serve(reader, writer, draining, caller=caller, nonce=nonce)
+            await server.serve(
+                reader, writer, draining, caller=caller, nonce=nonce, turn=connection.pace.turn
+            )
 
         connection.upgrade(session)
         self._sessions[uid] += 1

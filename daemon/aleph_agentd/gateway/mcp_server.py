@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aleph_agentd.domain.caller import Caller, Progress
 from aleph_agentd.domain.errors import Refusal, Unavailable
+from aleph_agentd.gateway.rpc.rate import Turn, at_once
 from aleph_agentd.gateway.toolbox import Toolbox
 
 if TYPE_CHECKING:
@@ -69,11 +70,12 @@ class McpServer:
         *,
         caller: Caller,
         nonce: str,
+        turn: Turn = at_once,
     ) -> None:
         """Converse with one shim until it hangs up or the daemon has drained."""
         from aleph_agentd.gateway.mcp_session import McpSession
 
-        session = McpSession(self, caller, nonce)
+        session = McpSession(self, caller, nonce, turn)
         self._sessions.add(session)
         try:
             await session.serve(reader, writer, draining)

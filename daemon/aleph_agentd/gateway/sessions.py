@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..domain.caller import Caller, Peer
+from ..domain.projects import directory
 from ..domain.session_limits import DaemonSettings, session_limits
 from .ancestry import describe
 from .rpc.connection import Connection
@@ -24,7 +25,7 @@ class Sessions:
         return Caller(
             session=nonce,
             peer=peer,
-            project=_claim(preamble, "project_dir") or _claim(preamble, "cwd"),
+            project=directory(_claim(preamble, "project_dir") or _claim(preamble, "cwd")),
             client=f"an MCP client (pid {_claim(preamble, 'client_pid') or peer.pid})",
             limits=limits,
             notices=notices,

@@ -13,6 +13,7 @@ from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
 from .passphrase import PassphraseFile
+from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
@@ -40,6 +41,8 @@ __all__ = [
     "MayAsk",
     "PassphraseFile",
     "StartCounter",
+    "Reckoning",
+    "Spending",
     "Timers",
     "EscrowFiles",
     "Backups",

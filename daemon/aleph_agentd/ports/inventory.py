@@ -11,6 +11,7 @@ from .approvals import ApprovalBook
 from .audit import AuditLog
 from .freezes import FreezeLog
 from .rebuilding import Rebuilding
+from .reckoning import Reckoning
 from .restoring import Restoring
 from .retention import Retention
 
@@ -37,7 +38,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalBook, Protocol):
+class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalBook, Reckoning, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened
@@ -51,14 +52,17 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalB
     trouble: str
     """Why the last write failed, in one line; empty when it did not."""
 
-    async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
+    async def admit(self, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()) -> Vm:
         """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing.
 
-        An intent with an `approval` spends it in the same transaction; raises Denied when it cannot.
+        `budgets`: the project directories whose shares are decided on too. An intent with an `approval` spends
+        it in the same transaction; raises Denied when it cannot.
         """
         ...
 
-    async def exposure(self, session: str, now: datetime, *, uid: int = -1) -> Exposure:
+    async def exposure(
+        self, session: str, now: datetime, budgets: Sequence[str] = (), *, uid: int = -1
+    ) -> Exposure:
         """What is bound now, as `admit` would see it for a session of this uid."""
         ...
 
@@ -150,6 +154,7 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalB
         request: tuple[str, Remembered] | None = None,
         *,
         lease_version: int | None = None,
+        budgets: Sequence[str] = (),
         uid: int = -1,
         approval: str = "",
     ) -> Vm:

@@ -55,7 +55,7 @@ class Executor:
     async def _create(self, approval: Approval, request: CreateRequest) -> str:
         caller = caller_of(approval)
         plan = await self._planner.plan(request, caller, confirmed=False)
-        self._check_price(approval, await self._planner.case(plan, confirmed=True))
+        self._check_price(approval, await self._planner.case(plan, caller, confirmed=True))
         order = await self._provisioner.create(plan, caller, None, "", approval)
         return order.create_id
 

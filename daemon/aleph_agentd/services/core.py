@@ -9,6 +9,7 @@ from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
 from .approvals import Approvals
 from .auditor import Auditor
+from .expenses import Expenses
 from .extender import Extender
 from .freezes import Freezes
 from .jobs import Jobs
@@ -20,6 +21,7 @@ from .reaper import Reaper
 from .repairs import Repairs
 from .restoration import Restoration
 from .retention import Retention
+from .runway import Runway
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -43,6 +45,8 @@ class Services:
     teardown: Teardown
     reaper: Reaper
     sweeper: Sweeper
+    expenses: Expenses
+    runway: Runway
     adopter: Adopter
     repairs: Repairs
     restoration: Restoration

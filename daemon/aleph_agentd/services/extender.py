@@ -1,5 +1,7 @@
 """Giving a running lease more time."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,6 +12,7 @@ from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict
 from ..domain.model import LEASED, Exposure, Vm
+from ..domain.projects import budgets_of
 from ..ports import Inventory, Remembered, StaleRow
 from .freezes import Freezes
 from .treasury import Treasury
@@ -38,12 +41,12 @@ class Extender:
         for gate in self.gates:
             gate()
         now = self._clock.now()
-        expires_at = vm.expires_at + timedelta(hours=hours)
+        expires_at = vm.expires_at + timedelta(seconds=money.whole_s(hours))
         self._freezes.check("extend", caller)
         case = await self.case(vm, hours)
         if approval is not None:
             case = replace(case, approved_units=approval.units)
-        limits = self._treasury.limits_of(caller)
+        limits = self._treasury.limits_of(caller, vm.project)
 
         def decide(exposure: Exposure) -> None:
             self._freezes.check("extend", caller)
@@ -59,6 +62,7 @@ class Extender:
                 caller.session,
                 request,
                 lease_version=vm.lease_version,
+                budgets=budgets_of(limits, case.project),
                 uid=caller.peer.uid,
                 approval=approval.id if approval else "",
             )
@@ -79,17 +83,22 @@ class Extender:
 
     async def case(self, vm: Vm, hours: float) -> policy.Case:
         """What the policy decides on."""
-        expires_at = vm.expires_at + timedelta(hours=hours)
-        units = money.cost_units(vm.rate, hours * 3600)
+        seconds = money.whole_s(hours)
+        expires_at = vm.expires_at + timedelta(seconds=seconds)
+        units = money.cost_units(vm.rate, seconds)
+        balance, burn = await asyncio.gather(self._treasury.balance(), self._treasury.network_hourly())
         return policy.Case(
             what="extend",
             name=vm.name,
+            project=vm.project,
+            extensions=vm.lease_version - 1,
             compute_units=vm.compute_units,
-            lifetime_hours=(expires_at - vm.created_at).total_seconds() / 3600,
+            lifetime_s=math.ceil(money.exact_s(expires_at - vm.created_at)),
             hourly_units=vm.hourly_units,
             estimate_units=units,
             reserve_units=units,
-            balance_units=await self._treasury.balance(),
+            balance_units=balance,
+            network_hourly_units=burn,
         )
 
 

@@ -17,6 +17,7 @@ from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
 from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
+from ..domain.projects import budgets_of
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
 from .billing_end import FORGETS_PER_VM
 from .birth import Birth, Stillborn
@@ -111,7 +112,7 @@ class Provisioner:
         for vm in await self._inventory.find(request.name):
             if vm.name != request.name or vm.state not in LEASED:
                 continue
-            asked_end = self._clock.now() + timedelta(hours=request.ttl_hours)
+            asked_end = self._clock.now() + timedelta(seconds=request.ttl_s)
             same = (vm.session, vm.compute_units, vm.os_image) == (
                 caller.session,
                 request.compute_units,
@@ -205,9 +206,7 @@ class Provisioner:
     async def _admit(self, order: Order) -> Vm:
         """Sign, then commit 1: everything that is needed to track and to end the VM is on disk before it exists."""
         plan, now = order.plan, self._clock.now()
-        lease = Stamp(
-            self._installation, secrets.token_hex(16), now + timedelta(hours=plan.request.ttl_hours)
-        )
+        lease = Stamp(self._installation, secrets.token_hex(16), now + timedelta(seconds=plan.request.ttl_s))
         rootfs = self._market.images()[plan.request.os_image]
         spec = instance_spec(plan, self._treasury.payer, rootfs, lease)
         try:
@@ -216,7 +215,7 @@ class Provisioner:
         except KeyMissing as missing:
             raise _no_key(str(missing)) from missing
         await self._check_estimate(create, plan)
-        case = await self._planner.case(plan, confirmed=True)
+        case = await self._planner.case(plan, order.caller, confirmed=True)
         if order.approval is not None:
             case = replace(case, approved_units=order.approval.units)
         limits = self._treasury.limits_of(order.caller)
@@ -238,7 +237,7 @@ class Provisioner:
             self._freezes.check("create", order.caller)
             policy.evaluate(case, limits, exposure)
 
-        return await self._inventory.admit(intent, decide, now)
+        return await self._inventory.admit(intent, decide, now, budgets_of(limits, case.project))
 
     async def _check_estimate(self, create: SignedMessage, plan: Plan) -> None:
         try:

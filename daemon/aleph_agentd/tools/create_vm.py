@@ -101,10 +101,10 @@ async def run(call: Call, arguments: CreateArguments) -> Created:
 
 
 async def _create(call: Call, plan: Plan) -> Created:
-    case = await call.services.planner.case(plan, confirmed=plan.quote is not None)
+    case = await call.services.planner.case(plan, call.caller, confirmed=plan.quote is not None)
     caller, treasury = call.caller, call.services.treasury
-    limits, now = treasury.limits_of(caller), call.services.clock.now()
-    exposure = await call.services.inventory.exposure(caller.session, now, uid=caller.peer.uid)
+    limits = treasury.limits_of(caller)
+    exposure = await treasury.exposure(caller)
     policy.evaluate(case, limits, exposure)
     unspent = plan.quote is None or treasury.use_quote(plan.quote)
     if policy.needs_confirmation(case, limits) or not unspent:
@@ -115,7 +115,7 @@ async def _create(call: Call, plan: Plan) -> Created:
 
 async def _let_a_human_decide(call: Call, plan: Plan) -> Created:
     """Create nothing, and say who decides; or create what was approved and could not be done at once."""
-    case = await call.services.planner.case(plan, confirmed=True)
+    case = await call.services.planner.case(plan, call.caller, confirmed=True)
     approvals = call.services.approvals
     approval = await approvals.ask(plan.request, call.caller, case, plan.rate)
     if approval.state is ApprovalState.APPROVED:
@@ -216,7 +216,7 @@ async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
 async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
     """The VM as it is now."""
     now = call.services.clock.now()
-    seconds = (vm.expires_at - vm.created_at).total_seconds()
+    lease_s = money.exact_s(vm.expires_at - vm.created_at)
     return Created(
         **await footer(call, vm),
         item_hash=vm.item_hash,
@@ -229,7 +229,7 @@ async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
         crn_name=vm.crn_name,
         crn_url=vm.crn_url,
         placement=why,
-        **_prices(vm.hourly_units, money.cost_units(vm.rate, seconds)),
+        **_prices(vm.hourly_units, money.cost_units(vm.rate, lease_s)),
         ttl_expires_at=iso(vm.expires_at),
         next=_next(call, vm, (vm.expires_at - now).total_seconds()),
         warnings=tried,

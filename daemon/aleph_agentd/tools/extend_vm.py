@@ -92,7 +92,7 @@ async def _let_a_human_decide(call: Call, vm: Vm, hours: float) -> Extended:
 
 
 async def _answer(call: Call, vm: Vm, hours: float) -> Extended:
-    cost = money.cost_units(vm.rate, hours * 3600)
+    cost = money.cost_units(vm.rate, money.whole_s(hours))
     return Extended(
         **await footer(call, vm),
         item_hash=vm.item_hash,

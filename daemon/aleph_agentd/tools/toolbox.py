@@ -14,13 +14,33 @@ from ..domain.caller import Caller, Progress
 from ..domain.errors import BadInput, Conflict, NotFound, Unavailable
 from ..ports import StoreFull, StoreTrouble
 from ..services.core import Services
-from . import check_balance, create_vm, destroy_vm, extend_vm, freeze, list_crns, list_my_vms, wait_vm
+from . import (
+    check_balance,
+    create_vm,
+    destroy_vm,
+    extend_vm,
+    freeze,
+    list_crns,
+    list_my_vms,
+    spend_report,
+    wait_vm,
+)
 from .base import Answer, Arguments, Call, Tool
 from .trail import audited
 
 ALL: tuple[Tool, ...] = tuple(
     module.TOOL
-    for module in (check_balance, list_crns, create_vm, wait_vm, list_my_vms, extend_vm, destroy_vm, freeze)
+    for module in (
+        check_balance,
+        list_crns,
+        create_vm,
+        wait_vm,
+        list_my_vms,
+        extend_vm,
+        destroy_vm,
+        spend_report,
+        freeze,
+    )
 )
 
 INSTRUCTIONS = """\

@@ -1,5 +1,6 @@
 """The changes that touch several tables: admit, move, extend, settle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -37,17 +38,20 @@ class Extension:
     session: str
     request: tuple[str, Remembered] | None
     lease_version: int | None = None
+    budgets: tuple[str, ...] = ()
     uid: int = -1
     approval: str = ""
 
 
-def admit(connection: Connection, intent: Intent, decide: Decide, now: datetime) -> Vm:
+def admit(
+    connection: Connection, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()
+) -> Vm:
     """Decide on what is bound now, then write the intent."""
     vm = replace(intent.vm, state=VmState.INTENDED)
     if intent.request_key is not None:
         what = Remembered(CREATE_TOOL, intent.request_hash, vm.create_id)
         requests.claim(connection, intent.request_key, what, now)
-    decide(exposure(connection, vm.session, now, uid=vm.uid))
+    decide(exposure(connection, vm.session, now, budgets, uid=vm.uid))
     if intent.approval:
         approvals.use(connection, intent.approval, vm.create_id, now)
     vms.add(connection, vm)
@@ -95,7 +99,7 @@ def extend(connection: Connection, asked: Extension, decide: Decide, now: dateti
     outrun = asked.lease_version is not None and asked.lease_version != vm.lease_version
     if outrun or vm.state not in LEASED or vm.expires_at <= now or asked.expires_at <= vm.expires_at:
         raise StaleRow(vm)
-    decide(exposure(connection, asked.session, now, uid=asked.uid, besides=vm.item_hash))
+    decide(exposure(connection, asked.session, now, asked.budgets, uid=asked.uid, besides=vm.item_hash))
     if asked.approval:
         approvals.use(connection, asked.approval, vm.item_hash, now)
     vm = vms.change(connection, vm, expires_at=asked.expires_at, lease_version=vm.lease_version + 1)
