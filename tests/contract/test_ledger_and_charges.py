@@ -16,8 +16,10 @@ from aleph_agentd.app import network_settings
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.model import Vm
 from aleph_agentd.joining import join
+from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.quotes import CreateRequest
+from support.anchors import MemoryAnchors
 from support.clock import ManualTimers
 from support.local_network import LocalNetwork, local_network
 from support.world import KEY
@@ -70,8 +72,11 @@ async def services(
         stack.push_async_callback(inventory.close)
         network = await stack.enter_async_context(open_network(network_settings(settings)))
         await network.warm_up()
-        joined = join(settings, inventory, network, ManualTimers(), NetworkClock(net))
+        clock = NetworkClock(net)
+        auditor = Auditor(inventory, MemoryAnchors(), clock)
+        joined = join(settings, inventory, network, ManualTimers(), clock, auditor)
         await joined.freezes.load()
+        await joined.restoration.begin_life()
         yield joined
         await joined.jobs.drain(0)
 

@@ -120,7 +120,7 @@ def _within(amount: int, limit: int | None) -> None:
 
 
 @given(OWNER, st.dictionaries(st.sampled_from(PROJECTS[:3]), BUDGET), STEPS)
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_no_sequence_of_calls_gets_past_a_limit(
     tmp_path_factory: Any,
     owner: dict[str, Any],
