@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from socket import socket
 
-from . import __version__, runtime_dir
+from . import __version__, runtime_dir, timetable
 from .adapters import systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
@@ -42,20 +42,11 @@ from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
 from .joining import join, witnessed
 from .opening import network_settings, open_inventory
-from .services.approvals import INTERVAL_S as APPROVALS_S
 from .services.auditor import Auditor
-from .services.erasure import PROBE_S
-from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
-from .services.expenses import REPRICE_S
 from .services.health import Health, HealthSettings
 from .services.passphrase import Passphrase
-from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
-from .services.reaper import INTERVAL_S
-from .services.restoration import COUNT_S
-from .services.retention import INTERVAL_S as RETENTION_S
 from .services.rulebook import Rulebook
-from .services.runway import INTERVAL_S as RUNWAY_S
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -125,10 +116,8 @@ class Daemon:
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions, owner)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        buttons, approvals = (
-            Buttons(self.services.freezes, self.services.panic),
-            ApprovalVerbs(self.services, owner),
-        )
+        buttons = Buttons(self.services.freezes, self.services.panic, owner)
+        approvals = ApprovalVerbs(self.services, owner)
         more: dict[str, Handler] = {"mcp.open": opener}
         for part in (
             self._control,
@@ -194,20 +183,9 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._inventory.on_change = self._changed
         self._timers.start()
-        self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
-        self._timers.every("silent hosts", PROBE_S, self.services.teardown.probe_hosts)
-        self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
-        self._timers.every("escrow", ESCROW_S, self._escrow.run)
-        self._timers.every("count", COUNT_S, self.services.restoration.count_on)
-        self._timers.every("retention", RETENTION_S, self.services.retention.run)
-        self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
-        if self._settings.health_interval_s is not None:
-            self._timers.every("health", self._settings.health_interval_s, self._health.run)
-        self._timers.every("expenses", self._settings.sweep_interval_s, self.services.expenses.run)
-        self._timers.every("reprice", REPRICE_S, self.services.expenses.reprice)
-        self._timers.every("runway", RUNWAY_S, self.services.runway.run)
-        self._timers.every("status", 60, self._tell_systemd)
-        self._timers.every("approvals", APPROVALS_S, self.services.approvals.expire)
+        timetable.set_up(
+            self._timers, self._settings, self.services, self._escrow, self._health, self._tell_systemd
+        )
         # Before the reaper only this: what is frozen, and whether its rows may be relied on.
         await self.services.freezes.load()
         await self.services.restoration.begin_life()
