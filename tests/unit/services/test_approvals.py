@@ -30,7 +30,7 @@ async def world(machine: Machine) -> AsyncIterator[World]:
 async def asks(world: World, caller: Caller = ALICE, **request: Any) -> Approval:
     """A create that only a human may allow."""
     plan = await world.plan(caller, **({"ttl_hours": 8.0} | request))
-    case = await world.services.planner.case(plan, confirmed=True)
+    case = await world.services.planner.case(plan, caller, confirmed=True)
     return await world.services.approvals.ask(plan.request, caller, case, plan.rate)
 
 
