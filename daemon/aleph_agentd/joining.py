@@ -153,6 +153,7 @@ def guard(services: Services, messages: Messages) -> None:
     services.extender.gates.append(restoration.check)
     services.extender.ready = restoration.looked
     services.reaper.spares = restoration.spares
+    services.sweeper.alarm = services.freezes.freeze
     restoration.voids.append(services.approvals.void_all)
     services.approvals.freeze = services.freezes.freeze
     services.figures["approvals"] = services.approvals.figures

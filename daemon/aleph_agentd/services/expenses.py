@@ -15,7 +15,7 @@ from ..domain.drift import DAY, Comparison, compare, whole_lives
 from ..domain.errors import Refusal
 from ..domain.model import LIVE, Vm
 from ..ports import Inventory, Market, NetworkTrouble, StoreTrouble
-from .treasury import Treasury
+from .treasury import PRICE_UNIT_CHANGED, Treasury
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ _AT_ONCE = 100
 _NAMED = 3
 DRIFT = "the network's charges are more than 5 % off the books"
 OVERRUN = "what is spent and reserved has grown past a limit while VMs ran"
+UNIT = "the network's price is none that a VM costs: its unit has changed"
 
 Freeze = Callable[[str], Awaitable[object]]
 """Stops creates and extends until a human lifts it; the same reason twice is one freeze."""
@@ -100,6 +101,8 @@ class Expenses:
 
     async def reprice(self) -> None:
         """Reserve what live VMs may still cost at worst, by what they cost now."""
+        if await self._unit_changed():
+            return
         try:
             rates, now = await self._rates(), self._clock.now()
             added: dict[str, int] = {}
@@ -114,6 +117,17 @@ class Expenses:
             log.info("reprice: %s", moved.message)
         except StoreTrouble as trouble:
             log.warning("reprice: %s", trouble)
+
+    async def _unit_changed(self) -> bool:
+        """A price that no VM costs is no price: nothing is reserved by it, and nothing rented (rules.md 17)."""
+        try:
+            await self._treasury.cu_rate()
+        except Refusal as refusal:
+            if refusal.code == PRICE_UNIT_CHANGED:
+                await self._record("price_unit", refusal.message)
+                await self._freeze(UNIT)
+                return True
+        return False
 
     async def _rates(self) -> tuple[Mapping[str, Decimal], Decimal | None]:
         """What the network says of each VM; and the price of a compute unit, for those it says nothing of."""

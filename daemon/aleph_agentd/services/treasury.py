@@ -17,6 +17,7 @@ from ..domain.model import LIVE, Crn, Exposure, Vm
 from ..domain.projects import budgets_of, for_project
 from ..ports import Inventory, Market, NetworkTrouble, Signer
 
+PRICE_UNIT_CHANGED = "price_unit_changed"
 QUOTE_VALID_S = 600
 MAX_QUOTES = 500
 MAX_QUOTES_PER_UID = 200
@@ -140,7 +141,7 @@ class Treasury:
             raise Unavailable(
                 f"One compute unit is priced at {money.show(money.hourly_units(rate))} per hour, which no VM costs: the network changed its unit.",
                 "Nothing is created until aleph-agentd is updated; running VMs still end on time. Tell the owner.",
-                code="price_unit_changed",
+                code=PRICE_UNIT_CHANGED,
             )
         return rate
 

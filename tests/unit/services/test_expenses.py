@@ -8,7 +8,7 @@ import pytest
 
 from aleph_agentd.domain.errors import Denied
 from aleph_agentd.domain.model import Vm
-from aleph_agentd.services.expenses import DRIFT, OVERRUN
+from aleph_agentd.services.expenses import DRIFT, OVERRUN, UNIT
 from support.world import ALICE, Machine, World
 
 HOURLY = 14_250
@@ -158,11 +158,24 @@ async def test_an_overrun_past_a_limit_freezes_spending(
         assert [freeze.reason for freeze in world.services.freezes.standing] == ([OVERRUN] if frozen else [])
 
 
+async def test_a_price_that_is_none_freezes_and_reserves_nothing_by_it(machine: Machine) -> None:
+    """The network changed its unit (rules.md 17): what runs is not suddenly ten thousand times dearer."""
+    async with machine.life() as world:
+        vm = await world.create()
+        before = await world.money(vm)
+        world.network.price_moves("10000")
+        await world.services.expenses.reprice()
+        assert [freeze.reason for freeze in world.services.freezes.standing] == [UNIT]
+        assert await world.money(vm) == before
+        await world.services.expenses.reprice()
+        assert len(world.services.freezes.standing) == 1
+
+
 async def test_without_an_answer_nothing_is_repriced(world: World) -> None:
     """Neither by the costs nor by the price."""
     vm = await world.create()
     before = await world.money(vm)
     world.network.cu_rate *= Decimal(3)
-    world.network.fail("price")
+    world.network.fail("price", times=2)
     await world.services.expenses.reprice()
     assert await world.money(vm) == before
