@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
@@ -60,7 +61,6 @@ def join(
         settings, inventory, network, clock, jobs, treasury, teardown
     )
     planner = Planner(treasury, market, _dice(), lambda: sweeper.findings.others_live)
-    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
     birth = Birth(inventory, messages, hosts, clock, freezes)
     provisioner = Provisioner(
         inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, here
@@ -92,13 +92,21 @@ def join(
         publisher=Publisher(inventory, messages, signer, clock, jobs),
         approvals=_approvals(inventory, treasury, planner, provisioner, extender, jobs),
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
-        default_os_image=settings.default_os_image,
-        ssh_pubkey=pubkey,
-        ssh_pubkey_trouble=trouble,
-        network=settings.api_hosts[0] if settings.allow_local else settings.network,
+        **_facts(settings),
     )
     guard(services, messages)
     return services
+
+
+def _facts(settings: Settings) -> dict[str, Any]:
+    """What services tell and use of the settings."""
+    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+    return {
+        "default_os_image": settings.default_os_image,
+        "ssh_pubkey": pubkey,
+        "ssh_pubkey_trouble": trouble,
+        "network": settings.api_hosts[0] if settings.allow_local else settings.network,
+    }
 
 
 def _approvals(
