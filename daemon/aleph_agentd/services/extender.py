@@ -40,7 +40,6 @@ class Extender:
         await self.ready()
         for gate in self.gates:
             gate()
-        now = self._clock.now()
         expires_at = vm.expires_at + timedelta(seconds=money.whole_s(hours))
         self._freezes.check("extend", caller)
         case = await self.case(vm, hours)
@@ -52,6 +51,8 @@ class Extender:
             self._freezes.check("extend", caller)
             policy.evaluate(case, limits, exposure)
 
+        # Only now: the machine may have been suspended while the network was asked, and the lease be over since.
+        now = self._clock.now()
         try:
             return await self._inventory.extend(
                 vm.item_hash,
