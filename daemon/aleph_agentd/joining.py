@@ -7,6 +7,7 @@ from typing import Any
 
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
+from .adapters.desktop import Desktop
 from .adapters.installation import installation_id
 from .adapters.start_counter import StartFile
 from .domain.clock import Clock
@@ -164,6 +165,7 @@ def guard(services: Services, messages: Messages) -> None:
     services.sweeper.alarm = services.freezes.freeze
     restoration.voids.append(services.approvals.void_all)
     services.approvals.freeze = services.freezes.freeze
+    services.approvals.tell = Desktop("aleph-agentd").tell
     services.figures["approvals"] = services.approvals.figures
     services.notices.append(restoration.alerts)
     delegation = Delegation(
