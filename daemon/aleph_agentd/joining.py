@@ -1,6 +1,7 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,22 +107,17 @@ def join(
     adopter, repairs, restoration, sweeper = _keepers(
         given, inventory, network, clock, jobs, treasury, teardown
     )
-    planner = Planner(treasury, market, given.dice, lambda: sweeper.findings.others_live)
-    birth = Birth(inventory, messages, hosts, clock, freezes)
-    provisioner = Provisioner(
+    makers = _makers(
+        given,
         inventory,
-        signer,
-        market,
-        treasury,
-        planner,
-        birth,
-        teardown,
+        network,
         clock,
         jobs,
+        treasury,
+        teardown,
         freezes,
-        given.installation,
+        lambda: sweeper.findings.others_live,
     )
-    extender = Extender(inventory, treasury, clock, freezes)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -131,9 +127,6 @@ def join(
         jobs=jobs,
         auditor=auditor,
         treasury=treasury,
-        planner=planner,
-        provisioner=provisioner,
-        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
@@ -146,7 +139,7 @@ def join(
         restoration=restoration,
         retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
-        approvals=_approvals(inventory, treasury, planner, provisioner, extender, jobs),
+        **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
         **_passed_on(given),
     )
@@ -164,16 +157,40 @@ def _passed_on(given: Given) -> dict[str, Any]:
     }
 
 
-def _approvals(
+def _makers(
+    given: Given,
     inventory: Inventory,
-    treasury: Treasury,
-    planner: Planner,
-    provisioner: Provisioner,
-    extender: Extender,
+    network: Ports,
+    clock: Clock,
     jobs: Jobs,
-) -> Approvals:
-    executor = Executor(inventory, treasury, planner, provisioner, extender, treasury.clock)
-    return Approvals(inventory, treasury, jobs, executor)
+    treasury: Treasury,
+    teardown: Teardown,
+    freezes: Freezes,
+    others_live: Callable[[], int],
+) -> dict[str, Any]:
+    """What rents and extends, and asks a human first."""
+    planner = Planner(treasury, network.market, given.dice, others_live)
+    provisioner = Provisioner(
+        inventory,
+        network.signer,
+        network.market,
+        treasury,
+        planner,
+        Birth(inventory, network.messages, network.hosts, clock, freezes),
+        teardown,
+        clock,
+        jobs,
+        freezes,
+        given.installation,
+    )
+    extender = Extender(inventory, treasury, clock, freezes)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, clock)
+    return {
+        "planner": planner,
+        "provisioner": provisioner,
+        "extender": extender,
+        "approvals": Approvals(inventory, treasury, jobs, executor),
+    }
 
 
 def _keepers(
