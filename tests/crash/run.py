@@ -94,7 +94,7 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
         cases = sample(survey.cases(), options)
         print(f"{len(alive)} scenarios pass {passed} of {len(points())} points", flush=True)
         if options.survey:
-            loading.cancel()
+            await loading
             print("".join(f"not passed: {name}\n" for name in unpassed(survey)), end="")
             return 0 if all(outcome.ok for outcome in survey.outcomes) else 1
         outcomes = await crew.play(cases, Telling(len(cases)))
@@ -129,6 +129,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(given)
     if options.kills is None:
         options.kills = QUICK_KILLS if options.quick else KILLS
+    if options.survey:
+        options.kills = 0
     if options.seed is None:
         options.seed = secrets.randbelow(1_000_000)
     return options
