@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
@@ -12,6 +13,8 @@ from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
 from .ports import Inventory, Messages, Timers
 from .services.adopter import Adopter
+from .services.approvals import Approvals
+from .services.approved import Executor
 from .services.auditor import Auditor
 from .services.birth import Birth
 from .services.core import Services
@@ -19,6 +22,7 @@ from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
+from .services.money_watch import watch_money
 from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
@@ -50,8 +54,7 @@ def join(
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
-    jobs, installation = Jobs(), installation_id(settings.database_path.parent)
-    freezes = Freezes(inventory, clock)
+    jobs, freezes, here = Jobs(), Freezes(inventory, clock), installation_id(settings.database_path.parent)
     treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
     teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter, repairs, restoration, sweeper = _keepers(
@@ -59,7 +62,10 @@ def join(
     )
     planner = Planner(treasury, market, _dice(), lambda: sweeper.findings.others_live)
     birth = Birth(inventory, messages, hosts, clock, freezes)
-    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+    provisioner = Provisioner(
+        inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, here
+    )
+    extender = Extender(inventory, treasury, clock, freezes)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -70,10 +76,8 @@ def join(
         auditor=auditor,
         treasury=treasury,
         planner=planner,
-        provisioner=Provisioner(
-            inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, installation
-        ),
-        extender=Extender(inventory, treasury, clock, freezes),
+        provisioner=provisioner,
+        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
@@ -86,13 +90,35 @@ def join(
         restoration=restoration,
         retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
-        default_os_image=settings.default_os_image,
-        ssh_pubkey=pubkey,
-        ssh_pubkey_trouble=trouble,
-        network=settings.api_hosts[0] if settings.allow_local else settings.network,
+        approvals=_approvals(inventory, treasury, planner, provisioner, extender, jobs),
+        **watch_money(inventory, market, treasury, teardown, clock, freezes),
+        **_facts(settings),
     )
     guard(services, messages)
     return services
+
+
+def _facts(settings: Settings) -> dict[str, Any]:
+    """What services tell and use of the settings."""
+    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+    return {
+        "default_os_image": settings.default_os_image,
+        "ssh_pubkey": pubkey,
+        "ssh_pubkey_trouble": trouble,
+        "network": settings.api_hosts[0] if settings.allow_local else settings.network,
+    }
+
+
+def _approvals(
+    inventory: Inventory,
+    treasury: Treasury,
+    planner: Planner,
+    provisioner: Provisioner,
+    extender: Extender,
+    jobs: Jobs,
+) -> Approvals:
+    executor = Executor(inventory, treasury, planner, provisioner, extender, treasury.clock)
+    return Approvals(inventory, treasury, jobs, executor)
 
 
 def _dice() -> random.Random:
@@ -135,6 +161,10 @@ def guard(services: Services, messages: Messages) -> None:
     services.extender.gates.append(restoration.check)
     services.extender.ready = restoration.looked
     services.reaper.spares = restoration.spares
+    services.sweeper.alarm = services.freezes.freeze
+    restoration.voids.append(services.approvals.void_all)
+    services.approvals.freeze = services.freezes.freeze
+    services.figures["approvals"] = services.approvals.figures
     services.notices.append(restoration.alerts)
     delegation = Delegation(
         services.inventory,

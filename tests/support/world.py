@@ -15,12 +15,15 @@ from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
 from aleph_agentd.joining import guard
 from aleph_agentd.services.adopter import Adopter
+from aleph_agentd.services.approvals import Approvals
+from aleph_agentd.services.approved import Executor
 from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
 from aleph_agentd.services.freezes import Freezes
 from aleph_agentd.services.jobs import Jobs
+from aleph_agentd.services.money_watch import watch_money
 from aleph_agentd.services.panic import Panic
 from aleph_agentd.services.provisioner import Order, Provisioner
 from aleph_agentd.services.publisher import Publisher
@@ -147,6 +150,21 @@ def join(
     restoration = Restoration(inventory, messages, network, signer, clock, counter, repairs, treasury)
     sweeper = Sweeper(inventory, messages, signer, clock, jobs, repairs, restoration, HOME, 900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
+    provisioner = Provisioner(
+        inventory=inventory,
+        signer=signer,
+        market=network,
+        treasury=treasury,
+        planner=planner,
+        birth=Birth(inventory, messages, hosts, clock, freezes),
+        teardown=teardown,
+        clock=clock,
+        jobs=jobs,
+        freezes=freezes,
+        installation=HOME,
+    )
+    extender = Extender(inventory, treasury, clock, freezes)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, clock)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -157,25 +175,14 @@ def join(
         auditor=auditor,
         treasury=treasury,
         planner=planner,
-        provisioner=Provisioner(
-            inventory=inventory,
-            signer=signer,
-            market=network,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, messages, hosts, clock, freezes),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            freezes=freezes,
-            installation=HOME,
-        ),
-        extender=Extender(inventory, treasury, clock, freezes),
+        provisioner=provisioner,
+        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
+        approvals=Approvals(inventory, treasury, jobs, executor),
         freezes=freezes,
         panic=Panic(
             inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
@@ -183,6 +190,7 @@ def join(
         restoration=restoration,
         retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
+        **watch_money(inventory, network, treasury, teardown, clock, freezes),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",
