@@ -5,9 +5,11 @@ import asyncio
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.control_freeze import CONFIRMATION
 from crash import forgery
+from crash.decisions import owner_known
 from crash.lives import gone, rented
 from crash.scenario import scenario
 from crash.tenant import Tenant
+from support.owner import SECRET
 
 
 @scenario("freeze", everywhere=True)
@@ -15,11 +17,12 @@ async def freeze_and_unfreeze(tenant: Tenant) -> None:
     """What is frozen stays so over a death, and what is lifted, too."""
     await tenant.alive()
     async with tenant.act():
+        await owner_known(tenant)
         await tenant.control("freeze", reason="a smell")
         await _refused(tenant)
         await tenant.restart()
         await _refused(tenant)
-        await tenant.control("unfreeze")
+        await tenant.control("unfreeze", passphrase=SECRET)
         await tenant.create()
 
 
