@@ -86,7 +86,7 @@ def test_every_operation_has_a_scenario_that_dies_everywhere() -> None:
     """And every scenario has a name of its own and says what it is about."""
     operations = {scenario.group for scenario in SCENARIOS if scenario.everywhere}
     everywhere = {"create", "confirm", "extend", "destroy", "expire", "sweep", "recover"}
-    assert operations == everywhere | {"restore", "freeze", "panic"}
+    assert operations == everywhere | {"restore", "freeze", "panic", "approve"}
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
     assert all(scenario.about for scenario in SCENARIOS)
 
