@@ -1,6 +1,7 @@
 """The composition root: the only place that joins services and adapters, and the daemon's life."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -214,6 +215,8 @@ class Daemon:
         await self.services.approvals.recover()
         self._escrow.changed()
         await self._mcp.get()
+        # What is loaded by now stays: looking through it for garbage again and again stops the loop for 0.1 s.
+        gc.freeze()
         await self.services.sweeper.run()
         await self.services.publisher.run()
         self.services.jobs.start("retention", self.services.retention.run)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from aleph_agentd.gateway.rpc.connection import Connection
 from aleph_agentd.gateway.rpc.peer import Limits
-from aleph_agentd.gateway.rpc.rate import Bucket, Buckets, Pacer
+from aleph_agentd.gateway.rpc.rate import Allowance, Bucket, Buckets, Pacer, cost_of
 
 from .rpc_fixtures import read_messages, serving, until
 from .test_rpc_server import request
 
-SLOW = Limits(requests_per_s=0.001, burst=5, uid_requests_per_s=0.001, uid_burst=1000)
+NOTHING: dict[str, float] = {"reserved_per_s": 0.001, "reserved_burst": 0}
+SLOW = Limits(requests_per_s=0.001, burst=6, uid_requests_per_s=0.001, uid_burst=1000, **NOTHING)
 
 
 @given(st.floats(0.1, 100), st.integers(1, 50), st.lists(st.floats(0, 10), max_size=60))
@@ -76,14 +77,27 @@ async def _flood(tmp_path: Path, limits: Limits, connections: int, *, human: boo
 
 
 async def test_a_connection_that_floods_is_served_its_burst_and_waits(tmp_path: Path) -> None:
-    """It hears no error; each connection has a burst of its own."""
+    """It hears no error; each connection has a burst of its own, and a read costs a token, too."""
     assert await _flood(tmp_path, SLOW, 2) == [5, 5]
 
 
 async def test_all_connections_of_a_user_together_have_a_limit_too(tmp_path: Path) -> None:
     """Opening more of them does not help."""
-    limits = Limits(requests_per_s=0.001, burst=60, uid_requests_per_s=0.001, uid_burst=62)
+    limits = Limits(requests_per_s=0.001, burst=61, uid_requests_per_s=0.001, uid_burst=64, **NOTHING)
     assert await _flood(tmp_path, limits, 2) == [60, 2]
+
+
+async def test_what_is_a_connection_s_alone_no_other_one_can_take(tmp_path: Path) -> None:
+    """Sessions of one user share its rate, and none of them starves."""
+    limits = Limits(
+        requests_per_s=0.001,
+        burst=61,
+        uid_requests_per_s=0.001,
+        uid_burst=50,
+        reserved_per_s=0.001,
+        reserved_burst=11,
+    )
+    assert await _flood(tmp_path, limits, 3) == [60, 10, 10]
 
 
 async def test_the_human_s_socket_does_not_wait(tmp_path: Path) -> None:
@@ -100,11 +114,18 @@ async def test_what_waited_is_served_when_it_may_be(tmp_path: Path) -> None:
         assert [answer[1] for answer in await read_messages(reader, 40)] == list(range(40))
 
 
+def test_a_message_costs_what_it_takes_of_the_daemon() -> None:
+    """Much to read, a tool or a session is not the price of a ping."""
+    assert cost_of(20, "ping") < 2 < cost_of(20, "tools.call") < cost_of(20, "mcp.open")
+    assert cost_of(1_000_000, "ping") > 200
+
+
 async def test_an_upgraded_connection_takes_its_turns_by_itself() -> None:
     """And a message of its may cost more than one."""
     pacer = Pacer(asyncio.get_running_loop())
     await asyncio.wait_for(pacer.turn(1000), 5)
-    pacer.buckets = (Bucket(0.001, 10, asyncio.get_running_loop().time()),)
+    now = asyncio.get_running_loop().time()
+    pacer.allowance = Allowance(Bucket(0.001, 10, now), Bucket(1, 1000, now), Bucket(1, 1000, now))
     for _ in range(2):
         await asyncio.wait_for(pacer.turn(5), 5)
     with pytest.raises(TimeoutError):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,33 @@ async def test_a_flood_of_one_connection_leaves_turns_for_the_others(tmp_path: P
         assert served_ids.index("other") < 1000
         flood.close()
         writer.close()
+
+
+async def test_in_one_turn_of_the_loop_no_connection_is_served_more_than_its_share(tmp_path: Path) -> None:
+    """Counted, not timed: however much lies ready."""
+    served = list[tuple[int, str]]()
+    turns, loop = [0], asyncio.get_running_loop()
+
+    def note(_connection: Connection, params: dict[str, Any]) -> object:
+        served.append((turns[0], params["who"]))
+        return None
+
+    def turn() -> None:
+        turns[0] += 1
+        loop.call_soon(turn)
+
+    async with serving(tmp_path, {"note": note}, limits=Limits(frames_per_turn=4)) as server:
+        doors = [await server.raw() for _ in range(3)]
+        await until(lambda: server.server.connections == 3)
+        turn()
+        for who, (_, writer) in zip("abc", doors, strict=True):
+            writer.write(b"".join(request(n, "note", who=who) for n in range(300)))
+        for reader, _ in doors:
+            await read_messages(reader, 300)
+        assert Counter(who for _, who in served) == dict.fromkeys("abc", 300)
+        assert max(Counter(served).values()) == 4
+        for _, writer in doors:
+            writer.close()
 
 
 async def test_one_client_too_many_is_told_so_and_leaving_makes_room(tmp_path: Path) -> None:

@@ -2,9 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple
+
+_COSTS = {"tools.call": 20.0, "mcp.open": 100.0}
+MCP_MESSAGE = 20.0
+READ = 1.0
+"""For each time that bytes arrive: many small pieces cost more than one large one."""
+_BYTES = 4096
+"""That cost as much as a plain request."""
 
 Turn = Callable[[float], Awaitable[None]]
 """Waits until a message that costs so many tokens may be taken."""
+
+
+def cost_of(size: int, method: str = "") -> float:
+    """Tokens for a message of so many bytes: about what it takes of the daemon's time, a `ping` being 1."""
+    return _COSTS.get(method, 1.0) + size // _BYTES
 
 
 async def at_once(_: float) -> None:
@@ -60,26 +73,39 @@ class Buckets:
         return (uid for uid, bucket in self._of.items() if bucket.full(now))
 
 
+class Allowance(NamedTuple):
+    """What one connection may take."""
+
+    own: Bucket
+    """Its own limit."""
+    shared: Bucket
+    """What all connections of its user take from: opening more of them does not help."""
+    reserved: Bucket
+    """A little that is its alone, so that another session of the same user cannot starve it."""
+
+
 class Pacer:
-    """One connection's turns, by its own bucket and its user's; without buckets it never waits."""
+    """One connection's turns; without an allowance it never waits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
-        self.buckets: tuple[Bucket, ...] = ()
+        self.allowance: Allowance | None = None
 
     def wait_s(self) -> float:
         """How long until the next message may be taken."""
-        wait = 0.0
-        for bucket in self.buckets:
-            wait = max(wait, bucket.wait_s(self._loop.time()))
-        return wait
+        if self.allowance is None:
+            return 0.0
+        (own, shared, reserved), now = self.allowance, self._loop.time()
+        return max(own.wait_s(now), min(shared.wait_s(now), reserved.wait_s(now)))
 
     def count(self, cost: float) -> None:
         """A message was taken."""
-        now = self._loop.time()
-        for bucket in self.buckets:
-            bucket.take(cost, now)
+        if self.allowance is None:
+            return
+        (own, shared, reserved), now = self.allowance, self._loop.time()
+        own.take(cost, now)
+        (shared if reserved.wait_s(now) else reserved).take(cost, now)
 
     async def turn(self, cost: float) -> None:
         """Wait until a message may be taken, and count it."""
