@@ -28,6 +28,8 @@ class Case:
 
     scenario: Scenario
     point: int | None = None
+    repeated: bool = False
+    """Another scenario dies at this point, too, so this one may miss it: what runs beside it is not always in time."""
 
     def __str__(self) -> str:
         where = "" if self.point is None else f", killed at {points()[self.point].name}"
@@ -52,7 +54,7 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """Whether it died where it had to, and all is well."""
-        died = self.killed or self.case.point is None
+        died = self.killed or self.case.point is None or self.case.repeated
         return died and self.verdict.ok and not self.trouble and not self.underived
 
 
@@ -127,13 +129,13 @@ class Survey:
             for point in outcome.passed:
                 chosen.setdefault(point, outcome)
         picked = [
-            (outcome, point)
+            (outcome, point, chosen[point] is not outcome)
             for outcome in self.outcomes
             for point in sorted(outcome.passed)
             if outcome.case.scenario.everywhere or chosen[point] is outcome
         ]
         picked.sort(key=lambda pick: -pick[0].seconds)
-        return [Case(outcome.case.scenario, point) for outcome, point in picked]
+        return [Case(outcome.case.scenario, point, repeated) for outcome, point, repeated in picked]
 
 
 def never_died(outcomes: Iterable[Outcome]) -> list[Point]:

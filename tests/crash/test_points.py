@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from crash import run
+from crash.cases import Case, Outcome, never_died
 from crash.fuse import NOBODY, Fuse
 from crash.points import AFTER, BEFORE, STORE, network_calls, points, site_at, sites, writes
 from crash.scenarios import SCENARIOS
@@ -165,3 +166,13 @@ def test_all_is_well_when_devnet_and_the_rows_agree() -> None:
 def test_each_kind_of_wrong_is_found(kinds, state, rows, money) -> None:
     """One of them at a time."""
     assert found(state, *rows, **money) == kinds
+
+
+def test_only_a_case_that_another_one_repeats_may_miss_its_point() -> None:
+    """And a point at which nobody died is named in any case."""
+
+    def missed(*, repeated: bool) -> Outcome:
+        return Outcome(Case(SCENARIOS[0], 0, repeated), False, frozenset(), Verdict(), 1.0)
+
+    assert [missed(repeated=repeated).ok for repeated in (True, False)] == [True, False]
+    assert points()[0] in never_died([missed(repeated=True)])
