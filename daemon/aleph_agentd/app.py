@@ -16,6 +16,7 @@ from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
+from .adapters.desktop import Desktop
 from .adapters.escrow_dir import EscrowDir
 from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
@@ -40,7 +41,7 @@ from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import join, witnessed
+from .joining import Ports, given, join, witnessed
 from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
 from .services.escrow import Escrow
@@ -87,23 +88,24 @@ class Daemon:
         self._timers = SchedulerTimers(self._clock.lead)
         anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
         self._auditor = Auditor(inventory, anchors, self._clock)
-        network = witnessed(network, self._auditor)
         self._settings, self._inventory, self._network = settings, inventory, network
-        self.services = join(settings, inventory, network, self._timers, self._clock, self._auditor)
+        ports = witnessed(network, self._auditor)
+        self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
+        self.services.approvals.tell = Desktop("aleph-agentd").tell
         self._timekeeper = Timekeeper(
             self._clock,
             inventory,
-            network.messages,
+            ports.messages,
             self.services.reaper,
             self._timers,
             self.services.jobs,
         )
-        self._health = self._watch(network)
+        self._health = self._watch(ports)
         self.services.provisioner.gates.append(self._timekeeper.check)
         self.services.provisioner.ready = self._wait_for_the_key
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
-        self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
+        self._escrow = Escrow(inventory, ports.signer, self.services.jobs, settings.api_hosts, files)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
         self.services.notices.append(self._rulebook.alerts)
         self.services.figures["policy"] = self._rulebook.figures
@@ -131,7 +133,7 @@ class Daemon:
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
-    def _watch(self, network: Network) -> Health:
+    def _watch(self, network: Ports) -> Health:
         settings, services = self._settings, self.services
         patience = timedelta(minutes=settings.unreachable_minutes)
         health = Health(

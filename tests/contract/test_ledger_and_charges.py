@@ -15,7 +15,7 @@ from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.app import network_settings
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.model import Vm
-from aleph_agentd.joining import join
+from aleph_agentd.joining import given, join, witnessed
 from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.quotes import CreateRequest
@@ -74,7 +74,8 @@ async def services(
         await network.warm_up()
         clock = NetworkClock(net)
         auditor = Auditor(inventory, MemoryAnchors(), clock)
-        joined = join(settings, inventory, network, ManualTimers(), clock, auditor)
+        ports = witnessed(network, auditor)
+        joined = join(given(settings), inventory, ports, ManualTimers(), clock, auditor)
         await joined.freezes.load()
         await joined.restoration.begin_life()
         yield joined
