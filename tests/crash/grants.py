@@ -9,10 +9,10 @@ from aleph.sdk.client import AuthenticatedAlephHttpClient
 from aleph.sdk.types import Authorization
 from aleph_message.models import MessageType
 
-from crash.lives import gone, rented
+from crash.lives import rented
 from crash.scenario import scenario
 from crash.sweeps import swept
-from crash.tenant import POLL_S, Tenant
+from crash.tenant import PATIENCE_S, POLL_S, Tenant
 
 KINDS = [MessageType.instance, MessageType.forget, MessageType.aggregate]
 
@@ -63,7 +63,8 @@ async def delegate_and_revoke(tenant: Tenant) -> None:
                 await asyncio.sleep(POLL_S)
             await tenant.destroy()
             await human.grant()
-            while not (tenant.has_died or _told(tenant, "delegation_restored")):
-                await swept(tenant)
-                await asyncio.sleep(POLL_S)
-            await gone(tenant)
+            # A life that never saw it missing does not tell that it is back; each sweep sees it.
+            async with asyncio.timeout(PATIENCE_S):
+                while not (tenant.is_("gone") and (tenant.has_died or _told(tenant, "delegation_restored"))):
+                    await swept(tenant)
+                    await asyncio.sleep(POLL_S)

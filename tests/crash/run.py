@@ -98,6 +98,8 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
             print("".join(f"not passed: {name}\n" for name in unpassed(survey)), end="")
             return 0 if all(outcome.ok for outcome in survey.outcomes) else 1
         outcomes = await crew.play(cases, Telling(len(cases)))
+        again = survey.again(cases, outcomes)
+        outcomes += await crew.play(again, Telling(len(again)))
         loaded = await loading
     for line in wrong_under_load(loaded):
         print(line)
@@ -105,7 +107,8 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
     outcomes.sort(key=lambda outcome: order.index(outcome.case.scenario.name))
     print(table(outcomes, loaded))
     whole = not (options.quick or options.only)
-    missing = [point.name for point in never_died(outcomes) if point.name not in EXEMPT] if whole else []
+    wanted = range(len(points())) if whole else {case.point for case in cases if case.point is not None}
+    missing = [point.name for point in never_died(wanted, outcomes) if point.name not in EXEMPT]
     print("".join(f"not exercised: {name}\n" for name in missing), end="")
     print(f"{time.monotonic() - began:.0f} s")
     ok = loaded.verdict.ok and not missing and all(outcome.ok for outcome in [*survey.outcomes, *outcomes])

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from crash import run
+from crash.cases import Case, Outcome, Survey, never_died
 from crash.fuse import NOBODY, Fuse
 from crash.points import AFTER, BEFORE, STORE, network_calls, points, site_at, sites, writes
+from crash.scenario import Scenario
 from crash.scenarios import SCENARIOS
 from crash.verdict import Verdict, compare
 from support.source import modules
@@ -165,3 +167,18 @@ def test_all_is_well_when_devnet_and_the_rows_agree() -> None:
 def test_each_kind_of_wrong_is_found(kinds, state, rows, money) -> None:
     """One of them at a time."""
     assert found(state, *rows, **money) == kinds
+
+
+def test_a_point_that_was_missed_is_tried_in_another_scenario_and_told_if_nobody_died_there() -> None:
+    """What runs beside a scenario is not always in time; a table in which it is missing is not whole."""
+    one, other = SCENARIOS[:2]
+
+    def outcome(scenario: Scenario, point: int | None, killed: bool, passed: frozenset[int]) -> Outcome:
+        return Outcome(Case(scenario, point), killed, passed, Verdict(), 1.0)
+
+    survey = Survey([outcome(scenario, None, False, frozenset({0, 1})) for scenario in (one, other)])
+    played = [outcome(one, 0, True, frozenset()), outcome(one, 1, False, frozenset())]
+    again = survey.again([each.case for each in played], played)
+    assert again == [Case(one, 1), Case(other, 1)]
+    assert never_died([0, 1], played) == [points()[1]]
+    assert never_died([0, 1], [*played, outcome(other, 1, True, frozenset())]) == []
