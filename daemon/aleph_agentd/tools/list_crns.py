@@ -21,7 +21,7 @@ PAGE = 10
 class ListArguments(Arguments):
     """Filters that filter."""
 
-    min_compute_units: int = Field(1, ge=1, le=64, description="Room for this many compute units")
+    min_compute_units: int = Field(1, ge=1, le=64, description="With room for")
     gpu: bool = Field(False, description="Only with a free GPU")
     gpu_model: str = Field("", max_length=40)
     sort: Literal["best", "cheapest"] = "best"
