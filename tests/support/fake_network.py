@@ -33,6 +33,7 @@ from aleph_agentd.ports import (
     NotifyOutcome,
     Price,
     Rejection,
+    RestartOutcome,
 )
 
 ADDRESS = "0x6370eF2f4Db3611D657b90667De398a2Cc2a370C"
@@ -510,6 +511,18 @@ class FakeNetwork:
             self.pools[url].discard(item_hash)
         leave()
         return EraseOutcome.ERASED
+
+    async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
+        """Signed, so it needs the key; it boots again with its ports."""
+        if self.key_trouble:
+            raise KeyMissing(self.key_trouble)
+        leave = await self._enter("reinstall" if wipe else "reboot", item_hash)
+        if self._mood(url) == "refuses_erase":
+            return RestartOutcome.REFUSED
+        if item_hash not in self.pools[url]:
+            return RestartOutcome.NOT_OFFERED
+        leave()
+        return RestartOutcome.DONE
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """As the test says."""
