@@ -52,7 +52,7 @@ class Breakers:
     def failures(self) -> dict[str, int]:
         """How often each CRN failed lately; none of them for those where nothing did."""
         since = self._clock.now() - WINDOW
-        counts = {crn: sum(one.at >= since for one in kept.seen) for crn, kept in self._crns.items()}
+        counts = {crn: sum(one.at > since for one in kept.seen) for crn, kept in self._crns.items()}
         return {crn: count for crn, count in counts.items() if count}
 
     def check(self) -> None:
