@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench fates test-clients test-live overspend crash soak venv clean help
+.PHONY: demo test check format bench tokens fates test-clients test-live overspend crash soak venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -36,6 +36,9 @@ format: $(STAMP) ## what ruff can put right by itself
 
 bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limits only prints
 	$(LIMIT) $(BIN)/python tests/bench/run.py $(ARGS)
+
+tokens: $(STAMP) ## what the tool list costs a model, beside two other servers (npm)
+	@$(LIMIT) $(BIN)/python tests/bench/tokens.py
 
 fates: $(STAMP) ## the daemon in simulated time under new fates, not the suite's; EXAMPLES=2000 of them
 	HYPOTHESIS_PROFILE=long $(LIMIT) $(PYTEST) tests/unit/services/test_promises.py --show-capture=no $(ARGS)

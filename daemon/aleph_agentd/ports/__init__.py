@@ -8,7 +8,7 @@ from .approvals import ApprovalBook, MayAsk
 from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
-from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
+from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
@@ -32,6 +32,7 @@ __all__ = [
     "Notified",
     "Execution",
     "EraseOutcome",
+    "RestartOutcome",
     "Inventory",
     "FreezeLog",
     "Decide",

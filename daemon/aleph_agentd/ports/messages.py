@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from ..domain.crn import Gpu
 from ..domain.model import Crn, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 
 
@@ -53,6 +54,7 @@ class InstanceSpec:
     rootfs: str
     ssh_pubkey: str
     stamp: Stamp
+    gpu: Gpu | None = None
 
 
 class Signer(Protocol):

@@ -16,6 +16,7 @@ from ..domain.approvals import Approval
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
+from ..domain.gpu import plain_size
 from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
 from ..domain.projects import budgets_of
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
@@ -113,9 +114,11 @@ class Provisioner:
             if vm.name != request.name or vm.state not in LEASED:
                 continue
             asked_end = self._clock.now() + timedelta(seconds=request.ttl_s)
-            same = (vm.session, vm.compute_units, vm.os_image) == (
+            wanted = plain_size(request.compute_units)
+            same = not request.gpu and (vm.session, vm.compute_units, vm.memory_mib, vm.os_image) == (
                 caller.session,
-                request.compute_units,
+                wanted.compute_units,
+                wanted.memory_mib,
                 request.os_image,
             )
             if same and vm.expires_at + _SAME_LEASE_TOLERANCE >= asked_end:
@@ -190,8 +193,7 @@ class Provisioner:
     async def _admit_again(self, order: Order, avoid: frozenset[str]) -> Vm:
         """The next attempt, on the next best CRN; what refuses it is told along with what went before."""
         try:
-            crn, reason = await self._planner.place(order.plan.request, order.caller, avoid)
-            order.plan = Plan(order.plan.request, crn, order.plan.rate, reason, None)
+            order.plan = await self._planner.again(order.plan, order.caller, avoid)
             return await self._admit(order)
         except Refusal as refusal:
             order.tried.append(refusal.message)

@@ -12,6 +12,7 @@ from ..domain import money
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Unavailable
+from ..domain.gpu import Tiers
 from ..domain.limits import Limits, tighten
 from ..domain.model import LIVE, Crn, Exposure, Vm
 from ..domain.projects import budgets_of, for_project
@@ -144,6 +145,21 @@ class Treasury:
                 code=PRICE_UNIT_CHANGED,
             )
         return rate
+
+    async def gpu_tiers(self) -> Tiers:
+        """How GPUs are sold now; what no GPU costs is left out."""
+        try:
+            tiers = (await self._market.price()).gpus
+        except NetworkTrouble as trouble:
+            raise Unavailable(
+                f"The live price of GPUs is not known now: {trouble}.", "Try again in a minute."
+            ) from trouble
+        low, high = money.CU_HOUR_RANGE_UNITS
+        return {
+            model: tier
+            for model, tier in tiers.items()
+            if low <= money.hourly_units(tier.rate / tier.compute_units) <= high
+        }
 
     async def overview(self, session: str, uid: int = -1, project: str = "") -> Overview:
         """What is bound now; reads the database again only when it changed, or after 2 seconds."""

@@ -38,3 +38,14 @@ def may_act(call: Call, vm: Vm) -> None:
         f"Ask the owner to run: aleph-agentctl destroy {vm.item_hash[:16]}   (or: extend)",
         code="not_yours",
     )
+
+
+def same_key(call: Call, vm: Vm) -> None:
+    """The mission's guard: only the key that created a VM can end it."""
+    signer = call.services.signer
+    if not signer.trouble and vm.signer and vm.signer != signer.address:
+        raise Denied(
+            f"{vm.name} was created with the key {vm.signer}; the daemon now has {signer.address}, which cannot end it.",
+            "Ask the owner to give the daemon the former key back (ALEPH_AGENT_PRIVATE_KEY_PATH).",
+            code="other_key",
+        )
