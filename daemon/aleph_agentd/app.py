@@ -11,7 +11,7 @@ from pathlib import Path
 from socket import socket
 
 from . import __version__, runtime_dir, timetable
-from .adapters import systemd
+from .adapters import hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
@@ -58,9 +58,8 @@ DRAIN_S = 60.0
 
 def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises Taken, StoreTrouble or Refusal when it cannot start."""
-    # Relative paths, `.env` files and core dumps of wherever it was started are none of its business.
-    os.umask(0o077)
-    os.chdir("/")
+    hardening.harden()
+    hardening.forget_secrets()
     asyncio.run(_serve(settings))
 
 
@@ -265,7 +264,8 @@ class Daemon:
 
     def _read_policy(self) -> Limits | str:
         try:
-            settings = Settings.load()
+            # The secrets of the environment were forgotten, and none of them can be changed by a reload.
+            settings = Settings.load().model_copy(update={"database_url": self._settings.database_url})
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
             self._auditor.note(
                 "daemon", "told to reload its policy, which does not parse: it stays as it was"
