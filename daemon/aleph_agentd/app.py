@@ -15,21 +15,19 @@ from .adapters import hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
-from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
-from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
 from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
 from .domain.clock import span
-from .domain.errors import Unavailable
 from .domain.limits import Limits
 from .gateway.ancestry import Clients
 from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
+from .gateway.control_key import KeyVerbs
 from .gateway.control_methods import Control
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
@@ -40,7 +38,8 @@ from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import join, witnessed
+from .joining import for_own_vms, join, witnessed
+from .key_hold import KeyHold
 from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
 from .services.escrow import Escrow
@@ -66,7 +65,9 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         inventory = await open_inventory(settings, stack)
-        network = await stack.enter_async_context(open_network(network_settings(settings)))
+        network = await stack.enter_async_context(
+            open_network(network_settings(settings, await inventory.key_address()))
+        )
         daemon = Daemon(settings, inventory, network)
         await stack.enter_async_context(daemon.listening())
         systemd.notify(READY=1, STATUS="starting")
@@ -82,11 +83,10 @@ class Daemon:
 
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
-        self._claimed, self._unclaimed = asyncio.Event(), "aleph-agentd is stopping"
         self._timers = SchedulerTimers(self._clock.lead)
         anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
         self._auditor = Auditor(inventory, anchors, self._clock)
-        network = witnessed(network, self._auditor)
+        network = for_own_vms(witnessed(network, self._auditor), inventory)
         self._settings, self._inventory, self._network = settings, inventory, network
         self.services = join(settings, inventory, network, self._timers, self._clock, self._auditor)
         self._timekeeper = Timekeeper(
@@ -99,7 +99,8 @@ class Daemon:
         )
         self._health = self._watch(network)
         self.services.provisioner.gates.append(self._timekeeper.check)
-        self.services.provisioner.ready = self._wait_for_the_key
+        self._key = KeyHold(network, inventory, self._changed)
+        self.services.provisioner.ready = self._key.wait
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
@@ -125,6 +126,7 @@ class Daemon:
             approvals,
             AuditTrail(self._auditor),
             Spend(self.services),
+            KeyVerbs(self._key.unlock),
         ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
@@ -205,7 +207,9 @@ class Daemon:
 
     async def _warm_up(self, stack: AsyncExitStack) -> None:
         """What the first calls would wait for; then what the last life of the daemon left open."""
-        await self._claim_key(stack)
+        await self._key.claim(stack)
+        asking = asyncio.get_running_loop().create_task(self._key.ask(), name="passphrase")
+        stack.callback(asking.cancel)
         self.services.panic.resume()
         await self.services.provisioner.recover()
         await self.services.approvals.recover()
@@ -215,30 +219,6 @@ class Daemon:
         await self.services.publisher.run()
         self.services.jobs.start("retention", self.services.retention.run)
         await self._tell_systemd()
-
-    async def _claim_key(self, stack: AsyncExitStack) -> None:
-        """Load the key, and hold its lock: until then no create is signed. Raises Taken."""
-        try:
-            await self._network.warm_up()
-            if self.services.signer.trouble:
-                log.warning("no usable key: %s", self.services.signer.trouble)
-            else:
-                directory = state_dir()
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                stack.enter_context(only_one(directory, "key", self.services.signer.address))
-            self._unclaimed = ""
-        except Taken as taken:
-            self._unclaimed = str(taken)
-            raise
-        finally:
-            self._claimed.set()
-
-    async def _wait_for_the_key(self) -> None:
-        await self._claimed.wait()
-        if self._unclaimed:
-            raise Unavailable(
-                f"Nothing was created: {self._unclaimed}.", "Send the same call again in a few seconds."
-            )
 
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True

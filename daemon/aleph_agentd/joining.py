@@ -23,6 +23,7 @@ from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
 from .services.money_watch import watch_money
+from .services.own_key import OwnKeyHosts, OwnKeySigner
 from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
@@ -46,6 +47,15 @@ def witnessed(network: Network, auditor: Auditor) -> Network:
         signer=WitnessedSigner(network.signer, auditor),
         messages=WitnessedMessages(network.messages, auditor),
         hosts=WitnessedHosts(network.hosts, auditor),
+    )
+
+
+def for_own_vms(network: Network, inventory: Inventory) -> Network:
+    """The same network; nothing is signed for a VM that was made with another key."""
+    return replace(
+        network,
+        signer=OwnKeySigner(network.signer, inventory),
+        hosts=OwnKeyHosts(network.hosts, network.signer, inventory),
     )
 
 

@@ -56,7 +56,7 @@ class AlephHosts:
 
     async def erase(self, url: str, item_hash: str) -> EraseOutcome:
         """Stop the VM and delete its volumes. Raises KeyMissing without a key."""
-        from_key = await asyncio.to_thread(self._keys.account)
+        from_key = await asyncio.to_thread(self._keys.open)
         base = self._base(url)
         await self._sdk.loaded()
         from aleph.sdk.client.vm_client import VmClient
