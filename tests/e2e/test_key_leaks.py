@@ -1,4 +1,4 @@
-"""200 different failures, and the key in none of what is left of them."""
+"""Many failures, and the key in none of what is left of them."""
 
 import base64
 import json
@@ -99,7 +99,10 @@ async def _call_failures(daemon: DaemonProcess) -> list[str]:
 
 
 async def test_the_key_is_in_nothing_that_failures_leave_behind(net: DevnetProcess, tmp_path: Path) -> None:
-    """Log at debug level, /proc, answers, errors, tracebacks, inventory, audit, backups, kill switches, cores."""
+    """Debug log, two files of /proc, answers, errors, tracebacks, and all files of the daemon after a SIGABRT.
+
+    The 200 are different texts, of broken key files and hostile calls; HTTP and SDK errors are not among them.
+    """
     told = _file_failures(tmp_path)
     tenant = DaemonProcess(net, environment={"ALEPH_AGENT_ESCROW_DIR": str(tmp_path / "escrow")})
     tenant.flags = ("-v",)

@@ -47,7 +47,7 @@ class Network:
 
     async def ask_for_passphrase(self) -> str | None:
         """What somebody answers to systemd, while the key is locked; None without an answer."""
-        return await asyncio.to_thread(passphrases.ask) if self._keys.locked else None
+        return await passphrases.ask() if self._keys.locked else None
 
 
 @asynccontextmanager

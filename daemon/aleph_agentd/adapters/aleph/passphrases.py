@@ -1,7 +1,7 @@
 """Where the passphrase of a keystore comes from when nobody types it to us: systemd."""
 
+import asyncio
 import os
-import subprocess
 from pathlib import Path
 
 from ...ports import KeyMissing
@@ -23,26 +23,29 @@ def credential() -> str | None:
         raise KeyMissing(f"The credential {CREDENTIAL} is not text.") from None
 
 
-def ask() -> str | None:
-    """What the agents of `systemd-ask-password` were told; None when nobody answered. Waits: use a thread."""
-    if not _ASK.exists() or os.isatty(0):
+async def ask() -> str | None:
+    """What the agents of `systemd-ask-password` were told; None when nobody answered. Ends when cancelled."""
+    if os.isatty(0):
         return None
-    command = [
-        str(_ASK),
-        "--no-tty",
-        f"--timeout={_ASK_S}",
-        "--id=aleph-agentd",
-        "Passphrase of aleph-agentd's key:",
-    ]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_ASK_S + 5,
-            check=True,
+        # Not in a thread: a daemon that stops would wait for it.
+        process = await asyncio.create_subprocess_exec(
+            _ASK,
+            "--no-tty",
+            f"--timeout={_ASK_S}",
+            "--id=aleph-agentd",
+            "Passphrase of aleph-agentd's key:",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
-        return done.stdout.decode().rstrip("\n") or None
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+    except OSError:
         return None
+    try:
+        answer, _ = await process.communicate()
+        return answer.decode().rstrip("\n") or None if process.returncode == 0 else None
+    except UnicodeDecodeError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
