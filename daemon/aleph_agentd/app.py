@@ -12,26 +12,24 @@ from pathlib import Path
 from socket import socket
 
 from . import __version__, runtime_dir, timetable
-from .adapters import systemd
+from .adapters import hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
-from .adapters.config_sources import state_dir
 from .adapters.desktop import Desktop
 from .adapters.escrow_dir import EscrowDir
-from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
 from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
 from .domain.clock import span
-from .domain.errors import Unavailable
 from .domain.limits import Limits
 from .gateway.ancestry import Clients
 from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
+from .gateway.control_key import KeyVerbs
 from .gateway.control_methods import Control
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
@@ -42,7 +40,8 @@ from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import Ports, given, join, witnessed
+from .joining import Ports, for_own_vms, given, join, witnessed
+from .key_hold import KeyHold
 from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
 from .services.escrow import Escrow
@@ -60,16 +59,17 @@ DRAIN_S = 60.0
 
 def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises Taken, StoreTrouble or Refusal when it cannot start."""
-    # Relative paths, `.env` files and core dumps of wherever it was started are none of its business.
-    os.umask(0o077)
-    os.chdir("/")
+    hardening.harden()
+    hardening.forget_secrets()
     asyncio.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         inventory = await open_inventory(settings, stack)
-        network = await stack.enter_async_context(open_network(network_settings(settings)))
+        network = await stack.enter_async_context(
+            open_network(network_settings(settings, await inventory.key_address()))
+        )
         daemon = Daemon(settings, inventory, network)
         await stack.enter_async_context(daemon.listening())
         systemd.notify(READY=1, STATUS="starting")
@@ -85,12 +85,11 @@ class Daemon:
 
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
-        self._claimed, self._unclaimed = asyncio.Event(), "aleph-agentd is stopping"
         self._timers = SchedulerTimers(self._clock.lead)
         anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
         self._auditor = Auditor(inventory, anchors, self._clock)
         self._settings, self._inventory, self._network = settings, inventory, network
-        ports = witnessed(network, self._auditor)
+        ports = for_own_vms(witnessed(network, self._auditor), inventory)
         self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
         self.services.approvals.tell = Desktop("aleph-agentd").tell
         self._timekeeper = Timekeeper(
@@ -103,7 +102,8 @@ class Daemon:
         )
         self._health = self._watch(ports)
         self.services.provisioner.gates.append(self._timekeeper.check)
-        self.services.provisioner.ready = self._wait_for_the_key
+        self._key = KeyHold(network, inventory, self._changed)
+        self.services.provisioner.ready = self._key.wait
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, ports.signer, self.services.jobs, settings.api_hosts, files)
@@ -129,6 +129,7 @@ class Daemon:
             approvals,
             AuditTrail(self._auditor),
             Spend(self.services),
+            KeyVerbs(self._key.unlock),
         ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
@@ -209,7 +210,9 @@ class Daemon:
 
     async def _warm_up(self, stack: AsyncExitStack) -> None:
         """What the first calls would wait for; then what the last life of the daemon left open."""
-        await self._claim_key(stack)
+        await self._key.claim(stack)
+        asking = asyncio.get_running_loop().create_task(self._key.ask(), name="passphrase")
+        stack.callback(asking.cancel)
         self.services.panic.resume()
         await self.services.provisioner.recover()
         await self.services.approvals.recover()
@@ -221,30 +224,6 @@ class Daemon:
         await self.services.publisher.run()
         self.services.jobs.start("retention", self.services.retention.run)
         await self._tell_systemd()
-
-    async def _claim_key(self, stack: AsyncExitStack) -> None:
-        """Load the key, and hold its lock: until then no create is signed. Raises Taken."""
-        try:
-            await self._network.warm_up()
-            if self.services.signer.trouble:
-                log.warning("no usable key: %s", self.services.signer.trouble)
-            else:
-                directory = state_dir()
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                stack.enter_context(only_one(directory, "key", self.services.signer.address))
-            self._unclaimed = ""
-        except Taken as taken:
-            self._unclaimed = str(taken)
-            raise
-        finally:
-            self._claimed.set()
-
-    async def _wait_for_the_key(self) -> None:
-        await self._claimed.wait()
-        if self._unclaimed:
-            raise Unavailable(
-                f"Nothing was created: {self._unclaimed}.", "Send the same call again in a few seconds."
-            )
 
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True
@@ -270,7 +249,8 @@ class Daemon:
 
     def _read_policy(self) -> Limits | str:
         try:
-            settings = Settings.load()
+            # The secrets of the environment were forgotten, and none of them can be changed by a reload.
+            settings = Settings.load().model_copy(update={"database_url": self._settings.database_url})
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
             self._auditor.note(
                 "daemon", "told to reload its policy, which does not parse: it stays as it was"

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
 from .services.money_watch import watch_money
+from .services.own_key import OwnKeyHosts, OwnKeySigner
 from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
@@ -93,6 +94,15 @@ def witnessed(network: Network | Ports, auditor: Auditor) -> Ports:
         messages=WitnessedMessages(network.messages, auditor),
         market=network.market,
         hosts=WitnessedHosts(network.hosts, auditor),
+    )
+
+
+def for_own_vms(network: Ports, inventory: Inventory) -> Ports:
+    """The same network; nothing is signed for a VM that was made with another key."""
+    return replace(
+        network,
+        signer=OwnKeySigner(network.signer, inventory),
+        hosts=OwnKeyHosts(network.hosts, network.signer, inventory),
     )
 
 

@@ -67,7 +67,14 @@ class DaemonProcess:
         self.key_file = self._key(role, units)
         self.address = str(Account.from_key(self.key_file.read_bytes()).address)
         self.environment = self._environment(environment or {})
+        self.flags: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def _key(self, role: str | None, units: int) -> Path:
         if role is not None:
@@ -109,7 +116,7 @@ class DaemonProcess:
         """Start it and do not wait."""
         with (self.folder / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "aleph_agentd", "run"],
+                [sys.executable, "-m", "aleph_agentd", "run", *self.flags],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

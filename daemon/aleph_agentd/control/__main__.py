@@ -13,6 +13,7 @@ from aleph_agentd.control import (
     events,
     freeze,
     keeping,
+    key,
     lifecycle,
     orphans,
     output,
@@ -56,6 +57,8 @@ for command in (
     freeze.freeze,
     freeze.unfreeze,
     freeze.panic,
+    key.unlock,
+    key.key,
 ):
     cli.add_command(command)
 

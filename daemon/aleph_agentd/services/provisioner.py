@@ -25,6 +25,7 @@ from .birth import Birth, Stillborn
 from .freezes import Freezes
 from .intents import instance_spec, new_row
 from .jobs import Jobs
+from .own_key import no_key
 from .quotes import CreateRequest, Plan, Planner
 from .teardown import Teardown
 from .treasury import Treasury, moved_too_far
@@ -94,7 +95,7 @@ class Provisioner:
         if self.draining:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
-            raise _no_key(self._signer.trouble)
+            raise no_key(self._signer.trouble)
         self._freezes.check("create", caller)
         for gate in self.gates:
             gate()
@@ -215,7 +216,7 @@ class Provisioner:
             create = await self._signer.sign_instance(spec)
             forgets = await self._signer.sign_forgets(create.item_hash, spec.payer, FORGETS_PER_VM)
         except KeyMissing as missing:
-            raise _no_key(str(missing)) from missing
+            raise no_key(str(missing)) from missing
         await self._check_estimate(create, plan)
         case = await self._planner.case(plan, order.caller, confirmed=True)
         if order.approval is not None:
@@ -266,12 +267,4 @@ def _failure(name: str, tried: list[str]) -> Unavailable:
         "Nothing of it stays: what was begun is being torn down (aleph_list_my_vms shows it). Try again, or name another CRN.",
         code="create_failed",
         data={"tried": tried},
-    )
-
-
-def _no_key(why: str) -> Unavailable:
-    return Unavailable(
-        f"There is no usable key: {why}.",
-        "Ask the owner to put it right and to run: systemctl --user restart aleph-agentd",
-        code="no_key",
     )

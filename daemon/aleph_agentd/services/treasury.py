@@ -17,6 +17,7 @@ from ..domain.limits import Limits, tighten
 from ..domain.model import LIVE, Crn, Exposure, Vm
 from ..domain.projects import budgets_of, for_project
 from ..ports import Inventory, Market, NetworkTrouble, Signer
+from .own_key import no_key
 
 PRICE_UNIT_CHANGED = "price_unit_changed"
 QUOTE_VALID_S = 600
@@ -101,6 +102,8 @@ class Treasury:
     async def balance(self) -> int:
         """The payer's balance in units."""
         if not self.payer:
+            if self._signer.trouble:
+                raise no_key(self._signer.trouble)
             raise Unavailable(
                 "There is no payer: the daemon has no key and no HUMAN_ADDRESS.",
                 "Ask the owner to set ALEPH_AGENT_PRIVATE_KEY_PATH or ALEPH_AGENT_HUMAN_ADDRESS and to restart aleph-agentd.",

@@ -67,7 +67,7 @@ class AlephHosts:
 
     async def _operate(self, url: str, item_hash: str, operation: Operation) -> Answer:
         """One signed order to a CRN. Raises KeyMissing without a key."""
-        from_key = await asyncio.to_thread(self._keys.account)
+        from_key = await asyncio.to_thread(self._keys.open)
         base = self._base(url)
         await self._sdk.loaded()
         from aleph.sdk.client.vm_client import VmClient

@@ -73,7 +73,7 @@ class AlephSigner:
         return await _signed(account, MessageType.aggregate, content)
 
     async def _account(self) -> KeyAccount:
-        account = await asyncio.to_thread(self._keys.account)
+        account = await asyncio.to_thread(self._keys.open)
         await self._sdk.loaded()
         return account
 

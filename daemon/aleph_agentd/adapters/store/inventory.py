@@ -20,6 +20,7 @@ from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
 from .approvals import ApprovalStore
 from .auditing import AuditStore
+from .binding import BindingStore
 from .exposure import exposure
 from .freezes import FreezeStore
 from .predecessor import Defaults, Imported
@@ -30,7 +31,14 @@ from .retention import RetentionStore
 
 
 class SqlInventory(
-    RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore, ApprovalStore, ReckoningStore
+    RebuildingStore,
+    RestoringStore,
+    RetentionStore,
+    FreezeStore,
+    AuditStore,
+    ApprovalStore,
+    ReckoningStore,
+    BindingStore,
 ):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
