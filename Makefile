@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench tokens fates test-clients test-live overspend crash soak venv clean help
+.PHONY: demo test check format bench tokens fates test-clients test-live test-systemd overspend crash soak venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -54,6 +54,9 @@ test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 
 test-live: $(STAMP) ## spends credits on the network that ALEPH_AGENT_* points at
 	ALEPH_AGENT_RUN_INTEGRATION=1 $(LIMIT) $(PYTEST) tests/live $(ARGS)
+
+test-systemd: $(STAMP) ## the units under a real systemd of their own (root, on Linux; else skipped)
+	$(LIMIT) tests/systemd/run tests/systemd/user $(ARGS)
 
 overspend: $(STAMP) ## 200 rounds of many sessions at once against every limit, over restarts too
 	OVERSPEND_ROUNDS=200 $(LIMIT) $(PYTEST) -n 2 tests/unit/services/test_overspend.py $(ARGS)

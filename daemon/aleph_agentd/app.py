@@ -8,10 +8,8 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
-from socket import socket
 
-from . import __version__, runtime_dir, timetable
+from . import __version__, timetable
 from .adapters import hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
@@ -22,8 +20,8 @@ from .adapters.machine_clock import SteadyClock
 from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
-from .domain.clock import span
 from .domain.limits import Limits
+from .doors import doors
 from .gateway.ancestry import Clients
 from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
@@ -36,7 +34,6 @@ from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
 from .gateway.methods import build_methods
 from .gateway.owner_guard import OwnerGuard
-from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
@@ -50,6 +47,7 @@ from .services.passphrase import Passphrase
 from .services.rulebook import Rulebook
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
+from .under_systemd import UnderSystemd
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +69,11 @@ async def _serve(settings: Settings) -> None:
             open_network(network_settings(settings, await inventory.key_address()))
         )
         daemon = Daemon(settings, inventory, network)
+        daemon.heed_signals()
         await stack.enter_async_context(daemon.listening())
-        systemd.notify(READY=1, STATUS="starting")
+        systemd.ready("starting")
         log.info("ready; %s", settings.describe())
-        try:
-            await daemon.live(stack)
-        finally:
-            systemd.notify(STOPPING=1, STATUS="finishing what runs")
+        await daemon.live(stack)
 
 
 class Daemon:
@@ -100,6 +96,7 @@ class Daemon:
             self._timers,
             self.services.jobs,
         )
+        self._systemd = UnderSystemd(self.services, self._clock)
         self._health = self._watch(ports)
         self.services.provisioner.gates.append(self._timekeeper.check)
         self._key = KeyHold(network, inventory, self._changed)
@@ -157,44 +154,35 @@ class Daemon:
         await self._auditor.start()
         self._auditor.note("daemon", f"aleph-agentd {__version__} started; {self._settings.describe()}")
         server = RpcServer(allowed_uids={os.getuid()})
-        inherited = systemd.listen_fds()
-        directory = runtime_dir.daemon_dir(os.environ)
-        own: list[tuple[Path, int]] = []
+        async with doors(server, self._agent_methods, self._control_methods):
+            try:
+                yield
+            finally:
+                await self._drain(server)
+                self._auditor.note("daemon", "stopped")
+                await self._auditor.stop()
 
-        def door(name: str) -> socket:
-            if name in inherited:
-                return inherited[name]
-            listener = sockets.bind(directory / name)
-            own.append((directory / name, (directory / name).lstat().st_ino))
-            return listener
-
-        await server.listen(door(runtime_dir.AGENT_SOCKET), self._agent_methods, human=False)
-        await server.listen(door(runtime_dir.CONTROL_SOCKET), self._control_methods, human=True)
-        try:
-            yield
-        finally:
-            await self._drain(server)
-            self._auditor.note("daemon", "stopped")
-            await self._auditor.stop()
-            for path, inode in own:
-                sockets.unlink_own(path, inode)
-
-    async def live(self, stack: AsyncExitStack) -> None:
-        """From READY on: reap first, then load what is slow, then recover, sweep and wait for the end."""
+    def heed_signals(self) -> None:
+        """Before READY: a SIGHUP that nobody heeds ends a process."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def live(self, stack: AsyncExitStack) -> None:
+        """From READY on: reap first, then load what is slow, then recover, sweep and wait for the end."""
+        loop = asyncio.get_running_loop()
         self._inventory.on_change = self._changed
         self._timers.start()
         timetable.set_up(
-            self._timers, self._settings, self.services, self._escrow, self._health, self._tell_systemd
+            self._timers, self._settings, self.services, self._escrow, self._health, self._systemd
         )
         # Before the reaper only this: what is frozen, and whether its rows may be relied on.
         await self.services.freezes.load()
         await self.services.restoration.begin_life()
         await self.services.reaper.recover()
         await self.services.approvals.load()
+        await self._systemd.show()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
         stack.push_async_callback(self._clock.save, stopping=True)
@@ -223,29 +211,23 @@ class Daemon:
         await self.services.sweeper.run()
         await self.services.publisher.run()
         self.services.jobs.start("retention", self.services.retention.run)
-        await self._tell_systemd()
 
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True
         self._timers.stop()
-        extending = asyncio.get_running_loop().create_task(self._extend_timeout(), name="extend timeout")
-        await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))
-        extending.cancel()
-
-    async def _extend_timeout(self) -> None:
-        while True:
-            systemd.notify(EXTEND_TIMEOUT_USEC=10_000_000)
-            await asyncio.sleep(1)
+        async with self._systemd.stopping():
+            await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))
 
     def _changed(self) -> None:
         self.services.reaper.changed()
         self._control.changed()
         self._escrow.changed()
         self._auditor.changed()
+        self._systemd.changed()
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
-        self.services.jobs.start("reload", self._rulebook.reload)
+        self.services.jobs.start("reload", lambda: self._systemd.reload(self._rulebook.reload))
 
     def _read_policy(self) -> Limits | str:
         try:
@@ -259,11 +241,3 @@ class Daemon:
         self._sessions.daemon = settings.for_sessions()
         self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
         return settings.limits
-
-    async def _tell_systemd(self) -> None:
-        overview = await self.services.treasury.overview("")
-        ending, left = overview.next_end, ""
-        if ending is not None:
-            left = f", next end in {span((ending.expires_at - self._clock.now()).total_seconds())}"
-        runway = f", {words}" if (words := self.services.runway.words()) else ""
-        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}{runway}")

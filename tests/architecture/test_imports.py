@@ -55,6 +55,8 @@ SEES_ALL = {
     f"{D}.app": "the composition root: the only place that joins services and adapters",
     f"{D}.opening": "what the composition root opens first",
     f"{D}.timetable": "the composition root's list of periodic jobs",
+    f"{D}.doors": "the composition root's sockets: systemd's or our own, and whom they serve",
+    f"{D}.under_systemd": "the composition root's talk with systemd, about what the services do",
     f"{D}.joining": "the composition root's larger half: every service over its adapters",
     f"{D}.__main__": "the command line: picks what to start",
     f"{D}.key_hold": "the composition root's part that claims the key for this process",

@@ -13,6 +13,7 @@ from ..ports import (
     Inventory,
     KeyMissing,
     Notified,
+    RestartOutcome,
     Signer,
     StoreTrouble,
 )
@@ -72,7 +73,7 @@ class OwnKeySigner:
 
 
 class OwnKeyHosts:
-    """The Hosts port; an erase, which is signed, only of our own VMs."""
+    """The Hosts port; what is signed, only for our own VMs."""
 
     def __init__(self, hosts: Hosts, signer: Signer, inventory: Inventory) -> None:
         self._hosts, self._signer, self._inventory = hosts, signer, inventory
@@ -81,6 +82,11 @@ class OwnKeyHosts:
         """See ports.Hosts."""
         await check_own(self._inventory, self._signer, item_hash)
         return await self._hosts.erase(url, item_hash)
+
+    async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
+        """See ports.Hosts."""
+        await check_own(self._inventory, self._signer, item_hash)
+        return await self._hosts.restart(url, item_hash, wipe=wipe)
 
     async def notify(self, url: str, item_hash: str) -> Notified:
         """See ports.Hosts."""
