@@ -11,7 +11,7 @@ from pathlib import Path
 from socket import socket
 
 from . import __version__, runtime_dir, timetable
-from .adapters import systemd
+from .adapters import confinement, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
@@ -106,7 +106,7 @@ class Daemon:
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
         self.services.notices.append(self._rulebook.alerts)
-        self.services.figures["policy"] = self._rulebook.figures
+        self.services.figures.update(policy=self._rulebook.figures, sandbox=confinement.figures)
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)

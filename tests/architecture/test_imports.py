@@ -57,6 +57,7 @@ SEES_ALL = {
     f"{D}.timetable": "the composition root's list of periodic jobs",
     f"{D}.joining": "the composition root's larger half: every service over its adapters",
     f"{D}.__main__": "the command line: picks what to start",
+    f"{D}.examination": "what the doctor asks of settings, key and inventory, in a process of its own",
     f"{D}.reap_escrow": "the composition root of the dead-man's switch, which is a program of its own",
 }
 

@@ -20,6 +20,7 @@ from aleph_agentd.control import (
     status,
     vms,
 )
+from aleph_agentd.control.doctor.command import doctor
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -56,6 +57,7 @@ for command in (
     freeze.freeze,
     freeze.unfreeze,
     freeze.panic,
+    doctor,
 ):
     cli.add_command(command)
 
