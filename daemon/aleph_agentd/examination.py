@@ -73,8 +73,7 @@ def inventory(path: Path) -> dict[str, Any]:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_WAIT_S)
         try:
             found["quick_check"] = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-            row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-            found["schema"] = int(row[0]) if row else None
+            found["schema"] = _schema(connection)
         finally:
             connection.close()
     except sqlite3.OperationalError as busy:
@@ -82,6 +81,13 @@ def inventory(path: Path) -> dict[str, Any]:
     except (sqlite3.DatabaseError, ValueError) as broken:
         found["quick_check"] = str(broken)
     return found
+
+
+def _schema(connection: sqlite3.Connection) -> int | None:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return None
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    return int(row[0]) if row else None
 
 
 if __name__ == "__main__":

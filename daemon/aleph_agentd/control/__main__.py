@@ -12,12 +12,14 @@ from aleph_agentd.control import (
     daemon,
     events,
     freeze,
+    install,
     keeping,
     lifecycle,
     orphans,
     output,
     spend,
     status,
+    upgrade,
     vms,
 )
 from aleph_agentd.control.doctor.command import doctor
@@ -58,6 +60,9 @@ for command in (
     freeze.unfreeze,
     freeze.panic,
     doctor,
+    install.install,
+    install.uninstall,
+    upgrade.upgrade_check,
 ):
     cli.add_command(command)
 

@@ -52,7 +52,7 @@ def sandbox(facts: Facts) -> Iterator[Finding]:
     if facts.status is None:
         return
     found = facts.status.get("sandbox")
-    fix = ours("aleph-agentctl", "install")
+    fix = ours("aleph-agentctl", "install", "--replace")
     if not isinstance(found, dict):
         yield warn("sandbox", "this daemon does not tell: it is older than this doctor", fix)
         return

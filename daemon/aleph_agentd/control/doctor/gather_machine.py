@@ -31,13 +31,12 @@ def examine() -> Answer:
 
 def machine(examined: Answer) -> MachineFacts:
     """All about this machine that a check may ask."""
-    user = pwd.getpwuid(os.getuid()).pw_name
     folder = _existing(Path(str(examined.get("state") or Path.home())))
     settings = examined.get("settings") or {}
     return MachineFacts(
         uid=os.getuid(),
-        user=user,
-        lingering=_lingering(user),
+        user=user(),
+        lingering=lingering(),
         suspends=_suspends(),
         state_folder=str(folder),
         free_bytes=shutil.disk_usage(folder).free,
@@ -67,13 +66,19 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-def _lingering(user: str) -> bool | None:
-    answer = _run("loginctl", "show-user", user, "--property=Linger", "--value").strip()
+def user() -> str:
+    """The name of the account that runs this."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def lingering() -> bool | None:
+    """Whether the user's manager outlives the last logout; None when nobody says."""
+    answer = _run("loginctl", "show-user", user(), "--property=Linger", "--value").strip()
     if answer in ("yes", "no"):
         return answer == "yes"
     # loginctl knows nobody who is not logged in; the file is what lingering is.
     folder = Path("/var/lib/systemd/linger")
-    return (folder / user).exists() if folder.is_dir() else None
+    return (folder / user()).exists() if folder.is_dir() else None
 
 
 def _suspends() -> bool:
