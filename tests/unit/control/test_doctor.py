@@ -107,6 +107,7 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "aleph authorizations add 0xA",
     ),
     "down": (facts(status=None, away="refused"), "daemon", "fail", "install"),
+    "busy": (facts(status=None, hello={"version": "0.1.0"}, away="no answer"), "daemon", "warn", "status"),
     "open socket": (
         facts(machine=machine(sockets={"/r/s": (0o666, 0o755)})),
         "socket /r/s",

@@ -10,7 +10,9 @@ LOW_BYTES, SCARCE_BYTES = 50 * 2**20, 500 * 2**20
 
 def daemon(facts: Facts) -> Iterator[Finding]:
     """Somebody reaps."""
-    if facts.status is None:
+    if facts.status is None and facts.hello is not None:
+        yield warn("daemon", f"it lives, but tells no status: {facts.away}", ours("aleph-agentctl", "status"))
+    elif facts.status is None:
         yield fail(
             "daemon",
             f"it does not answer ({facts.away}): no lease is ended",

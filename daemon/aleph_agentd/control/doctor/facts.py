@@ -47,6 +47,8 @@ class Facts:
     machine: MachineFacts = field(default_factory=MachineFacts)
     examined: Answer = field(default_factory=dict)
     """What `aleph_agentd.examination` told: config, settings, key, inventory."""
+    hello: Answer | None = None
+    """The running daemon's greeting: it lives, whatever else it can tell."""
     status: Answer | None = None
     """The running daemon's status; None when it does not answer."""
     away: str = ""

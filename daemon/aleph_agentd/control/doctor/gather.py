@@ -12,34 +12,41 @@ from aleph_agentd.control.doctor.web import Reply, fetch
 from aleph_agentd.domain.clock import SystemClock
 from aleph_agentd.domain.errors import Refusal
 
-STATUS_S = 8.0
+HELLO_S = 8.0
+STATUS_S = 20.0
+"""A daemon that has just started imports the SDK before it can tell its balance."""
 NETWORK_S = 15.0
 """A host that sends a byte now and then outlives every time-out of a socket."""
 
 
 async def gather() -> Facts:
     """The facts of this moment; what could not be had is unknown."""
-    status, examined = await asyncio.gather(_status(), asyncio.to_thread(gather_machine.examine))
+    (hello, status, away), examined = await asyncio.gather(
+        _asked(), asyncio.to_thread(gather_machine.examine)
+    )
     known = Facts(now=SystemClock().now(), examined=examined)
     machine, web = await asyncio.gather(asyncio.to_thread(gather_machine.machine, examined), _network(known))
     return Facts(
         now=SystemClock().now(),
         machine=machine,
         examined=examined,
-        status=status if isinstance(status, dict) else None,
-        away=status if isinstance(status, str) else "",
+        hello=hello,
+        status=status,
+        away=away,
         clients=gather_machine.clients(),
         **web,
     )
 
 
-async def _status() -> Answer | str:
+async def _asked() -> tuple[Answer | None, Answer | None, str]:
+    """Its hello, its status, and why there is none."""
+    hello: Answer | None = None
     try:
         async with daemon() as client:
-            answer: Answer = await client.call("status", None, STATUS_S)
-            return answer
+            hello = await client.call("hello", None, HELLO_S)
+            return hello, await client.call("status", None, STATUS_S), ""
     except Refusal as refusal:
-        return refusal.message
+        return hello, None, refusal.message
 
 
 async def _network(facts: Facts) -> dict[str, Any]:
