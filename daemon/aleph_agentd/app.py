@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from . import __version__, timetable
-from .adapters import hardening, systemd
+from .adapters import confinement, hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
@@ -106,7 +106,7 @@ class Daemon:
         self._escrow = Escrow(inventory, ports.signer, self.services.jobs, settings.api_hosts, files)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
         self.services.notices.append(self._rulebook.alerts)
-        self.services.figures["policy"] = self._rulebook.figures
+        self.services.figures.update(policy=self._rulebook.figures, sandbox=confinement.figures)
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)

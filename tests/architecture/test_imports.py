@@ -61,6 +61,7 @@ SEES_ALL = {
     f"{D}.__main__": "the command line: picks what to start",
     f"{D}.key_hold": "the composition root's part that claims the key for this process",
     f"{D}.key_tool": "the composition root of `aleph-agentctl key`, which needs no daemon",
+    f"{D}.examination": "what the doctor asks of settings, key and inventory, in a process of its own",
     f"{D}.reap_escrow": "the composition root of the dead-man's switch, which is a program of its own",
 }
 

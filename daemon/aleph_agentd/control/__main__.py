@@ -12,6 +12,7 @@ from aleph_agentd.control import (
     daemon,
     events,
     freeze,
+    install,
     keeping,
     key,
     lifecycle,
@@ -19,8 +20,10 @@ from aleph_agentd.control import (
     output,
     spend,
     status,
+    upgrade,
     vms,
 )
+from aleph_agentd.control.doctor.command import doctor
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -59,6 +62,10 @@ for command in (
     freeze.panic,
     key.unlock,
     key.key,
+    doctor,
+    install.install,
+    install.uninstall,
+    upgrade.upgrade_check,
 ):
     cli.add_command(command)
 

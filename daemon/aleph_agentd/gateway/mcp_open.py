@@ -10,6 +10,7 @@ from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.errors import BadInput, Unavailable
 from aleph_agentd.gateway.ancestry import Clients
 from aleph_agentd.gateway.mcp_server import LazyMcp
+from aleph_agentd.gateway.methods import refuse_newer
 from aleph_agentd.gateway.rpc.connection import Connection
 from aleph_agentd.gateway.rpc.protocol import Params
 
@@ -42,6 +43,7 @@ class McpOpen:
 
     def __call__(self, connection: Connection, params: Params) -> object:
         """Answer once, then hand the connection to a session."""
+        refuse_newer(params.get("version"), PROTOCOL)
         nonce, preamble = _checked(params)
         uid = connection.peer.uid
         if self._sessions[uid] >= MAX_SESSIONS_PER_UID:
