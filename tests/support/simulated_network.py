@@ -1,6 +1,7 @@
 """The network in memory, with ways that take time, answers that get lost, bytes that arrive late, and a memory."""
 
 import asyncio
+import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from support.simulation import SimulatedClock, SimulatedLoop
 WAY_S = 0.05
 """From here to there, and back again."""
 TIME_OUT_S = 10.0
+LOSS = 0.25
 CCN_CALLS = (
     "post", "status", "rejection", "instances", "published_ends", "removing", "network_time",
     "balance", "price", "estimate", "crns",
@@ -53,6 +55,8 @@ class SimulatedNetwork(FakeNetwork):
         self._loop = loop
         self.statuses: Remembering = Remembering(clock)  # type: ignore[assignment]
         self.ccn_away = False
+        self.flaky: random.Random | None = None
+        """While it is there, a part of all calls is lost on the way, and a part of all answers."""
         self._sent: dict[str, SignedMessage] = {}
         self.notified: dict[str, str] = {}
         """Every VM that a CRN was asked to run, and its CRN: the request may arrive once more."""
@@ -70,11 +74,17 @@ class SimulatedNetwork(FakeNetwork):
             if self.ccn_away and name in CCN_CALLS:
                 await asyncio.sleep(TIME_OUT_S)
                 raise NetworkTrouble(name, "no answer in time")
+            self._may_be_lost(name)
             answer = await call(*args)
+            self._may_be_lost(name)
             await asyncio.sleep(WAY_S)
             return answer
 
         return go
+
+    def _may_be_lost(self, name: str) -> None:
+        if self.flaky and self.flaky.random() < LOSS:
+            raise NetworkTrouble(name, "connection reset")
 
     async def _set_out(self, name: str, args: tuple[Any, ...]) -> None:
         if self.watch and name == "post":
@@ -109,6 +119,8 @@ class SimulatedNetwork(FakeNetwork):
                 self.fail(method, times, "after" if lost_answer else "before")
             case "ccn", away:
                 self.ccn_away = away
+            case "flaky", seed:
+                self.flaky = random.Random(seed)
             case "crn", number, mood:
                 self.crn_does[self.crn_list[number].hash] = mood
             case "next", status:
@@ -125,7 +137,7 @@ class SimulatedNetwork(FakeNetwork):
     def heals(self) -> None:
         """Whatever is wrong with the network is over."""
         self.heal()
-        self.ccn_away = False
+        self.ccn_away, self.flaky = False, None
         self.crn_does.clear()
         self.next_instance = MessageStatus.PROCESSED
         for item_hash, status in list(self.statuses.items()):

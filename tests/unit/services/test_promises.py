@@ -48,6 +48,8 @@ RUNNING = precondition(lambda self: self.estate.life is not None)
 DEAD = precondition(lambda self: self.estate.life is None)
 FAULTS = st.one_of(
     st.tuples(st.just("calls"), st.sampled_from([*CCN_CALLS, *CRN_CALLS]), st.integers(1, 4), st.booleans()),
+    st.tuples(st.just("flaky"), st.integers(0, 9)),
+    st.tuples(st.just("flaky"), st.integers(10, 19)),
     st.tuples(st.just("ccn"), st.booleans()),
     st.tuples(st.just("crn"), st.integers(0, 3), st.sampled_from(get_args(CrnMood))),
     st.tuples(st.just("next"), st.sampled_from(["processed", "pending", "rejected"])),
