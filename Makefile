@@ -11,8 +11,9 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 # Time limits of whoever runs this may be put in front: `make test LIMIT='timeout 300'`.
 LIMIT  ?=
 ARGS   ?=
+SEED   ?= 1
 
-.PHONY: demo test check format bench fates test-clients test-live venv clean help
+.PHONY: demo test check format bench fates test-clients test-live overspend crash soak venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -39,11 +40,20 @@ bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limi
 fates: $(STAMP) ## the daemon in simulated time under new fates, not the suite's; EXAMPLES=2000 of them
 	HYPOTHESIS_PROFILE=long $(LIMIT) $(PYTEST) tests/unit/services/test_promises.py --show-capture=no $(ARGS)
 
+crash: $(STAMP) ## kill a daemon at every derived fault point, and 200 times at random under load; ARGS=--seed=N
+	$(LIMIT) $(BIN)/python tests/crash/run.py $(ARGS)
+
+soak: $(STAMP) ## weeks of leases and faults in virtual time; SEED=…, ARGS="--days 5 --per-day 220"
+	$(LIMIT) $(BIN)/python tests/soak/run.py --seed $(SEED) $(ARGS)
+
 test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 	$(LIMIT) $(PYTEST) tests/clients $(ARGS)
 
 test-live: $(STAMP) ## spends credits on the network that ALEPH_AGENT_* points at
 	ALEPH_AGENT_RUN_INTEGRATION=1 $(LIMIT) $(PYTEST) tests/live $(ARGS)
+
+overspend: $(STAMP) ## 200 rounds of many sessions at once against every limit, over restarts too
+	OVERSPEND_ROUNDS=200 $(LIMIT) $(PYTEST) -n 2 tests/unit/services/test_overspend.py $(ARGS)
 
 venv: $(STAMP) ## only make the environment
 

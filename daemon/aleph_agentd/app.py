@@ -13,15 +13,18 @@ from socket import socket
 from . import __version__, runtime_dir
 from .adapters import systemd
 from .adapters.aleph.network import Network, open_network
-from .adapters.aleph.settings import NetworkSettings
+from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
 from .adapters.escrow_dir import EscrowDir
-from .adapters.installation import only_one
+from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
-from .adapters.store import Defaults, SqlBackups, SqlInventory, sqlite_url
+from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
-from .domain.clock import SystemClock, span
+from .domain.clock import span
+from .domain.errors import Unavailable
+from .gateway.control_audit import AuditTrail, announced, audited
+from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
 from .gateway.mcp_open import McpOpen
@@ -31,12 +34,17 @@ from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import join
+from .joining import join, witnessed
+from .opening import network_settings, open_inventory
+from .services.auditor import Auditor
+from .services.erasure import PROBE_S
 from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
 from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
 from .services.reaper import INTERVAL_S
+from .services.restoration import COUNT_S
+from .services.retention import INTERVAL_S as RETENTION_S
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -56,7 +64,7 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
-        inventory = await _open_inventory(settings, stack)
+        inventory = await open_inventory(settings, stack)
         network = await stack.enter_async_context(open_network(network_settings(settings)))
         daemon = Daemon(settings, inventory, network)
         await stack.enter_async_context(daemon.listening())
@@ -68,43 +76,18 @@ async def _serve(settings: Settings) -> None:
             systemd.notify(STOPPING=1, STATUS="finishing what runs")
 
 
-async def _open_inventory(settings: Settings, stack: AsyncExitStack) -> SqlInventory:
-    directory = settings.database_path.parent
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stack.enter_context(only_one(directory, "inventory", str(settings.database_path)))
-    inventory = await SqlInventory.open(settings.database_url or sqlite_url(settings.database_path))
-    stack.push_async_callback(inventory.close)
-    defaults = Defaults(
-        SystemClock().now(), timedelta(hours=settings.max_ttl_hours), settings.human_address or ""
-    )
-    taken = await inventory.import_predecessor(settings.predecessor_path, defaults)
-    if taken:
-        log.info("took over %d VMs from %s", len(taken.vms), settings.predecessor_path)
-        for problem in taken.problems:
-            log.warning("%s: %s", settings.predecessor_path, problem)
-    return inventory
-
-
-def network_settings(settings: Settings) -> NetworkSettings:
-    """The network adapter's part of the settings."""
-    return NetworkSettings(
-        key_path=settings.private_key_path,
-        api_hosts=settings.api_hosts,
-        crn_list_url=settings.crn_list_url,
-        aggregate_address=settings.aggregate_address,
-        os_images=settings.os_images,
-        allow_local=settings.allow_local,
-    )
-
-
 class Daemon:
     """The services of one process, joined; and what happens to them from READY to the end."""
 
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
-        self._settings, self._inventory, self._network = settings, inventory, network
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
+        self._claimed, self._unclaimed = asyncio.Event(), "aleph-agentd is stopping"
         self._timers = SchedulerTimers(self._clock.lead)
-        self.services = join(settings, inventory, network, self._timers, self._clock)
+        anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
+        self._auditor = Auditor(inventory, anchors, self._clock)
+        network = witnessed(network, self._auditor)
+        self._settings, self._inventory, self._network = settings, inventory, network
+        self.services = join(settings, inventory, network, self._timers, self._clock, self._auditor)
         self._timekeeper = Timekeeper(
             self._clock,
             inventory,
@@ -115,18 +98,22 @@ class Daemon:
         )
         self._health = self._watch(network)
         self.services.provisioner.gates.append(self._timekeeper.check)
-        self.services.notices.append(self._timekeeper.alerts)
+        self.services.provisioner.ready = self._wait_for_the_key
+        self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
-        self.services.notices.append(self._escrow.alerts)
+        self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
         self._mcp = LazyMcp(toolbox, __version__)
         sessions = Sessions(settings.for_sessions())
-        opener = McpOpen(self._mcp, sessions.opened, __version__)
+        opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__)
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        more: dict[str, Handler] = {"mcp.open": opener, **self._control.methods(), **keeping.methods()}
+        buttons = Buttons(self.services.freezes, self.services.panic)
+        more: dict[str, Handler] = {"mcp.open": opener}
+        for part in (self._control, keeping, buttons, AuditTrail(self._auditor)):
+            more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
@@ -149,6 +136,8 @@ class Daemon:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Both sockets, inherited from systemd or our own; drained at the end."""
+        await self._auditor.start()
+        self._auditor.note("daemon", f"aleph-agentd {__version__} started; {self._settings.describe()}")
         server = RpcServer(allowed_uids={os.getuid()})
         inherited = systemd.listen_fds()
         directory = runtime_dir.daemon_dir(os.environ)
@@ -167,6 +156,8 @@ class Daemon:
             yield
         finally:
             await self._drain(server)
+            self._auditor.note("daemon", "stopped")
+            await self._auditor.stop()
             for path, inode in own:
                 sockets.unlink_own(path, inode)
 
@@ -179,12 +170,18 @@ class Daemon:
         self._inventory.on_change = self._changed
         self._timers.start()
         self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
+        self._timers.every("silent hosts", PROBE_S, self.services.teardown.probe_hosts)
         self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
         self._timers.every("escrow", ESCROW_S, self._escrow.run)
+        self._timers.every("count", COUNT_S, self.services.restoration.count_on)
+        self._timers.every("retention", RETENTION_S, self.services.retention.run)
         self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
         if self._settings.health_interval_s is not None:
             self._timers.every("health", self._settings.health_interval_s, self._health.run)
         self._timers.every("status", 60, self._tell_systemd)
+        # Before the reaper only this: what is frozen, and whether its rows may be relied on.
+        await self.services.freezes.load()
+        await self.services.restoration.begin_life()
         await self.services.reaper.recover()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
@@ -201,20 +198,39 @@ class Daemon:
 
     async def _warm_up(self, stack: AsyncExitStack) -> None:
         """What the first calls would wait for; then what the last life of the daemon left open."""
-        await self._network.warm_up()
-        if not self.services.signer.trouble:
-            address = self.services.signer.address
-            directory = state_dir()
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stack.enter_context(only_one(directory, "key", address))
-        else:
-            log.warning("no usable key: %s", self.services.signer.trouble)
+        await self._claim_key(stack)
+        self.services.panic.resume()
         await self.services.provisioner.recover()
         self._escrow.changed()
         await self._mcp.get()
         await self.services.sweeper.run()
         await self.services.publisher.run()
+        self.services.jobs.start("retention", self.services.retention.run)
         await self._tell_systemd()
+
+    async def _claim_key(self, stack: AsyncExitStack) -> None:
+        """Load the key, and hold its lock: until then no create is signed. Raises Taken."""
+        try:
+            await self._network.warm_up()
+            if self.services.signer.trouble:
+                log.warning("no usable key: %s", self.services.signer.trouble)
+            else:
+                directory = state_dir()
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                stack.enter_context(only_one(directory, "key", self.services.signer.address))
+            self._unclaimed = ""
+        except Taken as taken:
+            self._unclaimed = str(taken)
+            raise
+        finally:
+            self._claimed.set()
+
+    async def _wait_for_the_key(self) -> None:
+        await self._claimed.wait()
+        if self._unclaimed:
+            raise Unavailable(
+                f"Nothing was created: {self._unclaimed}.", "Send the same call again in a few seconds."
+            )
 
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True
@@ -232,6 +248,7 @@ class Daemon:
         self.services.reaper.changed()
         self._control.changed()
         self._escrow.changed()
+        self._auditor.changed()
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
@@ -239,13 +256,18 @@ class Daemon:
             settings = Settings.load()
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
             log.error("the policy stays as it was: %s", problem)
+            self._auditor.note(
+                "daemon", "told to reload its policy, which does not parse: it stays as it was"
+            )
             return
         self.services.treasury.limits = settings.limits
         self._sessions.daemon = settings.for_sessions()
+        self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
         log.info("policy reloaded")
 
     async def _tell_systemd(self) -> None:
         overview = await self.services.treasury.overview("")
-        ends = [vm.expires_at for vm in overview.live]
-        left = f", next end in {span((min(ends) - self._clock.now()).total_seconds())}" if ends else ""
-        systemd.notify(STATUS=f"{len(overview.live)} VMs{left}")
+        ending, left = overview.next_end, ""
+        if ending is not None:
+            left = f", next end in {span((ending.expires_at - self._clock.now()).total_seconds())}"
+        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}")

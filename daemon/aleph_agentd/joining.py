@@ -1,81 +1,153 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
 from .adapters.installation import installation_id
+from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
-from .ports import Inventory, Timers
+from .ports import Inventory, Messages, Timers
 from .services.adopter import Adopter
+from .services.auditor import Auditor
 from .services.birth import Birth
 from .services.core import Services
+from .services.delegation import Delegation
 from .services.extender import Extender
+from .services.freezes import Freezes
 from .services.jobs import Jobs
+from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
 from .services.quotes import Planner
 from .services.reaper import Reaper
 from .services.repairs import Repairs
+from .services.restoration import Restoration
+from .services.retention import Retention
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
+from .services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
 
 _KEY_BYTES = 4096
 
 
+def witnessed(network: Network, auditor: Auditor) -> Network:
+    """The same network; what is signed and what is sent leaves an entry in the audit log."""
+    return replace(
+        network,
+        signer=WitnessedSigner(network.signer, auditor),
+        messages=WitnessedMessages(network.messages, auditor),
+        hosts=WitnessedHosts(network.hosts, auditor),
+    )
+
+
 def join(
-    settings: Settings, inventory: Inventory, network: Network, timers: Timers, clock: Clock
+    settings: Settings, inventory: Inventory, network: Network, timers: Timers, clock: Clock, auditor: Auditor
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
     jobs, installation = Jobs(), installation_id(settings.database_path.parent)
+    freezes = Freezes(inventory, clock)
     treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
-    teardown = Teardown(inventory, messages, hosts, signer, clock, jobs)
-    adopter = Adopter(inventory, market, signer, clock)
-    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
-    grace_s = settings.orphan_grace_s
-    sweeper = Sweeper(
-        inventory, messages, signer, clock, jobs, repairs, installation=installation, grace_s=grace_s
+    teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
+    adopter, repairs, restoration, sweeper = _keepers(
+        settings, inventory, network, clock, jobs, treasury, teardown
     )
-    dice = random.Random()  # noqa: S311 - spreads load
-    planner = Planner(treasury, market, dice, lambda: sweeper.findings.others_live)
+    planner = Planner(treasury, market, _dice(), lambda: sweeper.findings.others_live)
+    birth = Birth(inventory, messages, hosts, clock, freezes)
     pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
-    return Services(
+    services = Services(
         inventory=inventory,
         signer=signer,
         market=market,
         hosts=hosts,
         clock=clock,
         jobs=jobs,
+        auditor=auditor,
         treasury=treasury,
         planner=planner,
         provisioner=Provisioner(
-            inventory=inventory,
-            signer=signer,
-            market=market,
-            treasury=treasury,
-            planner=planner,
-            birth=Birth(inventory, messages, hosts, clock),
-            teardown=teardown,
-            clock=clock,
-            jobs=jobs,
-            installation=installation,
+            inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, installation
         ),
-        extender=Extender(inventory, treasury, clock),
+        extender=Extender(inventory, treasury, clock, freezes),
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
+        freezes=freezes,
+        panic=Panic(
+            inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
+        ),
+        restoration=restoration,
+        retention=Retention(inventory, messages, clock, teardown, restoration),
         publisher=Publisher(inventory, messages, signer, clock, jobs),
         default_os_image=settings.default_os_image,
         ssh_pubkey=pubkey,
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
     )
+    guard(services, messages)
+    return services
+
+
+def _dice() -> random.Random:
+    return random.Random()  # noqa: S311 - spreads load
+
+
+def _keepers(
+    settings: Settings,
+    inventory: Inventory,
+    network: Network,
+    clock: Clock,
+    jobs: Jobs,
+    treasury: Treasury,
+    teardown: Teardown,
+) -> tuple[Adopter, Repairs, Restoration, Sweeper]:
+    """What keeps the inventory as the network is."""
+    signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
+    adopter = Adopter(inventory, market, signer, clock)
+    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
+    counter = StartFile(settings.database_path)
+    restoration = Restoration(inventory, messages, market, signer, clock, counter, repairs, treasury)
+    sweeper = Sweeper(
+        inventory,
+        messages,
+        signer,
+        clock,
+        jobs,
+        repairs,
+        restoration,
+        installation_id(settings.database_path.parent),
+        settings.orphan_grace_s,
+    )
+    return adopter, repairs, restoration, sweeper
+
+
+def guard(services: Services, messages: Messages) -> None:
+    """What stands in the way of creates and extensions, and is told with every answer."""
+    restoration = services.restoration
+    services.provisioner.gates.append(restoration.check)
+    services.extender.gates.append(restoration.check)
+    services.extender.ready = restoration.looked
+    services.reaper.spares = restoration.spares
+    services.notices.append(restoration.alerts)
+    delegation = Delegation(
+        services.inventory,
+        messages,
+        services.signer,
+        services.clock,
+        services.treasury,
+        services.teardown,
+    )
+    services.provisioner.gates.append(delegation.check)
+    services.sweeper.before.append(delegation.look)
+    services.notices.append(delegation.alerts)
+    services.figures["delegation"] = delegation.figures
 
 
 def read_pubkey(path: Path) -> tuple[str, str]:

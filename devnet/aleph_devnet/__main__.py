@@ -37,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--time-scale", type=float, default=1.0, help="how much faster than real time it runs")
     run.add_argument("--credits", type=int, default=100_000_000, help="network units of each funded account")
     run.add_argument("--crn-memory-gib", type=int, default=256, help="memory of a newly made CRN")
+    run.add_argument("--tick-seconds", type=float, default=0.05, help="how often it looks what is due")
+    run.add_argument("--no-ssh", action="store_true", help="VMs without an SSH server behind their port")
     env = commands.add_parser("env", help="print `export ALEPH_AGENT_…` lines for a shell's eval")
     env.set_defaults(run=_env)
     for command in (run, env):
@@ -79,6 +81,8 @@ async def _serve(options: argparse.Namespace, folder: Path) -> None:
             time_scale=options.time_scale,
             credits=options.credits,
             crn_memory_gib=options.crn_memory_gib,
+            tick_s=options.tick_seconds,
+            ssh=not options.no_ssh,
         )
     )
     devnet = Devnet(network)

@@ -20,7 +20,6 @@ from aleph_devnet.hardware import save_node
 from aleph_devnet.network import Network
 from aleph_devnet.watch import WatchRoutes
 
-TICK_S = 0.05
 MAX_BODY = 2**20
 LIST_PATH = "/crns.json"
 
@@ -98,6 +97,7 @@ class Devnet:
         else:
             crn.resume()
             await self._serve(crn)
+        self.network.note_outages()
 
     async def _serve(self, crn: Crn) -> None:
         node = crn.node
@@ -157,7 +157,7 @@ class Devnet:
     async def _tick_forever(self) -> None:
         while True:
             await self.network.tick()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self.network.options.tick_s)
 
 
 def write_atomically(path: Path, text: str) -> None:

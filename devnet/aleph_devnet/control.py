@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aleph_devnet import crn_list, faults
+from aleph_devnet import crn_list, faults, figures
 from aleph_devnet.message import PROCESSED, REMOVED, REMOVING
 from aleph_devnet.network import Network
 
@@ -28,7 +28,7 @@ class ControlRoutes:
             "/devnet/faults", self._reader(lambda: [f.listed() for f in self._net.faults.active])
         )
         app.router.add_delete("/devnet/faults", self._clear_faults)
-        for name in ("credits", "faults", "clock", "replay", "images"):
+        for name in ("credits", "faults", "clock", "replay", "images", "figures"):
             app.router.add_post(f"/devnet/{name}", self._lever(getattr(self, f"_{name}")))
         app.router.add_post("/devnet/messages/{hash}", self._lever(self._message))
 
@@ -83,7 +83,7 @@ class ControlRoutes:
         fault = faults.parse(body)
         if fault.effect.get("stale"):
             self._freeze_list(fault)
-        self._net.faults.active.append(fault)
+        self._net.strike(fault)
         return fault.listed()
 
     def _freeze_list(self, fault: faults.Fault) -> None:
@@ -96,7 +96,7 @@ class ControlRoutes:
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
         _check_peer(request)
-        self._net.faults.active.clear()
+        self._net.lift(*self._net.faults.active)
         for crn in self._net.crns:
             crn.clock_skew_s = 0.0
             await self._net.set_down(crn, down=False)
@@ -108,6 +108,11 @@ class ControlRoutes:
     async def _images(self, body: dict[str, Any]) -> Any:
         self._net.chain.add_image(str(body["item_hash"]), self._net.accounts["network"].address)
         return {"item_hash": body["item_hash"]}
+
+    async def _figures(self, body: dict[str, Any]) -> Any:
+        given = dict(body.get("excuses", {}))
+        excuses = {name: [(float(since), float(to)) for since, to in given[name]] for name in given}
+        return figures.summary(figures.lives(self._net, excuses), body.get("rows", []))
 
     async def _message(self, body: dict[str, Any]) -> Any:
         if body["status"] not in (PROCESSED, REMOVING, REMOVED):

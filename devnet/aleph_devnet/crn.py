@@ -9,6 +9,7 @@ from aleph_devnet.hardware import Node
 from aleph_devnet.message import LIVE, PENDING, REJECTED
 from aleph_devnet.state import Store
 from aleph_devnet.vm import Vm
+from aleph_devnet.witness import Witness
 
 FIRST_PORT = 24_000
 POLL_S = 60
@@ -28,10 +29,18 @@ class Crn:
     """One node and its VMs. It keeps what it needs to start a VM again, long after the VM is gone."""
 
     def __init__(
-        self, node: Node, chain: Chain, store: Store, now: Callable[[], float], boot_seconds: float
+        self,
+        node: Node,
+        chain: Chain,
+        store: Store,
+        now: Callable[[], float],
+        boot_seconds: float,
+        *,
+        witness: Witness,
+        ssh: bool = True,
     ) -> None:
         self.node, self.chain, self._store, self._now = node, chain, store, now
-        self._boot_seconds = boot_seconds
+        self._boot_seconds, self._witness, self._ssh = boot_seconds, witness, ssh
         self._kind = f"vm {node.hash}"
         self._cached: set[str] = set()
         self._delegates: dict[str, tuple[float, list[Any]]] = {}
@@ -51,6 +60,7 @@ class Crn:
             content = self.chain.messages[item_hash].content
             vm = Vm(item_hash, body["number"], content, body["defined_at"], self._now(), body["ports"])
             self.vms[item_hash] = vm
+            self._witness.entered(self.node.hash, item_hash)
 
     # Allocation
 
@@ -72,6 +82,7 @@ class Crn:
         self._next_number += 1
         self._cached.add(item_hash)
         self.vms[item_hash] = vm
+        self._witness.entered(self.node.hash, item_hash)
         self._save(vm)
 
     def _check_requirements(self, content: dict[str, Any]) -> None:
@@ -121,6 +132,7 @@ class Crn:
     async def remove(self, item_hash: str) -> None:
         """Take a VM out of the pool: erase, stop and the monitor all end here."""
         vm = self.vms.pop(item_hash)
+        self._witness.left(self.node.hash, item_hash)
         self._store.put(self._kind, item_hash, {**vm.saved(), "in_pool": False})
         await self._halt(vm)
 
@@ -165,9 +177,10 @@ class Crn:
                 await self.remove(vm.item_hash)
 
     async def _boot(self, vm: Vm) -> None:
-        guest, port = await self._start_guest(vm)
+        guest, port = await self._start_guest(vm) if self._ssh else (None, FIRST_PORT + vm.number % 40_000)
         if self.vms.get(vm.item_hash) is not vm:
-            await guest.stop()
+            if guest is not None:
+                await guest.stop()
             return
         vm.guest, vm.started_at = guest, self._now()
         vm.ports["22"] = port

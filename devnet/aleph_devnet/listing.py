@@ -12,6 +12,8 @@ from aleph_devnet.message import FORGOTTEN, LIVE, PENDING, REJECTED, Message
 _HIDDEN = (PENDING, REJECTED)
 """Kept outside the messages table of a CCN: no listing shows them."""
 
+_FILTERS = ("msgTypes", "msgType", "hashes", "channels", "chains", "contentKeys")
+
 Key = tuple[float, str]
 
 
@@ -30,16 +32,20 @@ class Index:
         self._all: list[Key] = []
         self._by_sender: dict[str, list[Key]] = defaultdict(list)
         self._by_owner: dict[str, list[Key]] = defaultdict(list)
+        self._by_hash: dict[str, Key] = {}
 
     def add(self, message: Message) -> None:
         """Take a message in."""
         key = (message.time, message.item_hash)
         for keys in (self._all, self._by_sender[message.sender], self._by_owner[message.owner]):
             insort(keys, key)
+        self._by_hash[message.item_hash] = key
 
-    def narrowest(self, senders: list[str] | None, owners: list[str] | None) -> list[Key]:
+    def narrowest(self, query: "Query") -> list[Key]:
         """The keys that can match, in order."""
-        for wanted, index in ((senders, self._by_sender), (owners, self._by_owner)):
+        if query.hashes is not None:
+            return sorted(self._by_hash[item_hash] for item_hash in query.hashes & self._by_hash.keys())
+        for wanted, index in ((query.senders, self._by_sender), (query.owners, self._by_owner)):
             if wanted:
                 found = [index[address] for address in dict.fromkeys(wanted) if address in index]
                 return found[0] if len(found) == 1 else sorted(key for keys in found for key in keys)
@@ -57,6 +63,8 @@ class Query:
         self._statuses = statuses
         self.senders, self.owners = self._list("addresses"), self._list("owners")
         self._tags = set(self._list("tags") or [])
+        self._wanted = {name: self._set(name) for name in _FILTERS}
+        self.hashes = self._wanted["hashes"]
         self._start, self._end = self._number("startDate"), self._number("endDate")
         self.descending = params.get("sortOrder", "-1") != "1"
         self.page, self.per_page = self._whole("page", 1, 1), self._whole("pagination", 20, 0)
@@ -65,6 +73,10 @@ class Query:
 
     def _list(self, name: str) -> list[str] | None:
         return self._params[name].split(",") if self._params.get(name) else None
+
+    def _set(self, name: str) -> frozenset[str] | None:
+        wanted = self._list(name)
+        return None if wanted is None else frozenset(wanted)
 
     def _number(self, name: str) -> float:
         try:
@@ -82,7 +94,7 @@ class Query:
         return value
 
     def _in(self, name: str, value: str | None) -> bool:
-        wanted = self._list(name)
+        wanted = self._wanted[name]
         return wanted is None or value in wanted
 
     def matches(self, message: Message) -> bool:
@@ -113,7 +125,7 @@ class Query:
 
 def answer(query: Query, index: Index, look_up: Callable[[str], Message]) -> dict[str, Any]:
     """The whole answer of `messages.json`."""
-    keys = index.narrowest(query.senders, query.owners)
+    keys = index.narrowest(query)
     if query.cursor is not None:
         return _cursor_page(query, keys, look_up)
     ordered: Iterable[Key] = reversed(keys) if query.descending else keys

@@ -11,11 +11,12 @@ from aleph_devnet.clock import Clock
 from aleph_devnet.credits import Ledger
 from aleph_devnet.crn import Crn
 from aleph_devnet.exhaustion import Exhaustion
-from aleph_devnet.faults import Faults
+from aleph_devnet.faults import Fault, Faults
 from aleph_devnet.hardware import open_nodes
 from aleph_devnet.pricing import PRICING, SETTINGS
 from aleph_devnet.state import Store
 from aleph_devnet.validation import parse
+from aleph_devnet.witness import Witness
 
 IMAGES = {
     "ubuntu22": "4a0f62da42f4478544616519e6f5d58adb1096e069b392b151d47c3609492d0c",
@@ -37,6 +38,10 @@ class Options:
     time_scale: float = 1.0
     credits: int = 100_000_000
     crn_memory_gib: int = 256
+    tick_s: float = 0.05
+    """How often the network looks what is due."""
+    ssh: bool = True
+    """Whether an SSH server answers for each VM; without, its port is only a number."""
 
 
 class Network:
@@ -49,6 +54,7 @@ class Network:
         self.clock = Clock(self.store, folder / "clock", options.time_scale)
         self.accounts = open_accounts(folder / "accounts")
         self.faults = Faults()
+        self.witness = Witness(self.clock.now)
         self.chain = Chain(self.store, Ledger(self.store), self.clock.now, self.accounts["network"].address)
         self._tick_lock = asyncio.Lock()
         if self.store.get("meta", "genesis") is None:
@@ -56,7 +62,16 @@ class Network:
         self.exhaustion = Exhaustion(self.chain, self.store, self.clock.now())
         nodes = open_nodes(self.store, options.crns, options.crn_memory_gib)
         self.crns = [
-            Crn(node, self.chain, self.store, self.clock.now, options.boot_seconds) for node in nodes
+            Crn(
+                node,
+                self.chain,
+                self.store,
+                self.clock.now,
+                options.boot_seconds,
+                witness=self.witness,
+                ssh=options.ssh,
+            )
+            for node in nodes
         ]
         self.set_down: Callable[..., Awaitable[None]]
 
@@ -78,6 +93,23 @@ class Network:
             for role in ("funded", "human"):
                 self.chain.ledger.deposit(accounts[role].address, self.options.credits, now)
             self.store.put("meta", "genesis", now)
+
+    def strike(self, fault: Fault) -> None:
+        """Begin a fault."""
+        self.faults.active.append(fault)
+        self.note_outages()
+
+    def lift(self, *faults: Fault) -> None:
+        """End these faults; those that ended already are harmless."""
+        self.faults.active = [fault for fault in self.faults.active if fault not in faults]
+        self.note_outages()
+
+    def note_outages(self) -> None:
+        """Tell the witness who can be reached now."""
+        self.witness.reachable("ccn", now_is=not self.faults.cuts_off("ccn", "/api/v0/messages/"))
+        for crn in self.crns:
+            cut_off = self.faults.cuts_off(crn.node.hash, "/v2/about/executions/list")
+            self.witness.reachable(crn.node.hash, now_is=crn.up and not cut_off)
 
     async def tick(self) -> None:
         """Do everything that has become due by the network's clock."""

@@ -50,7 +50,7 @@ class Vm:
                 "stopping_at": None,
                 "stopped_at": None,
             },
-            "running": self.guest is not None,
+            "running": self.started_at is not None,
         }
 
     def shown_v1(self) -> dict[str, Any]:

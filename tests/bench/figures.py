@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -49,6 +50,15 @@ def amount(name: str, unit: str, values: Sequence[float], limit: float | None = 
     """The median of amounts."""
     detail = f"{min(values):.2f} to {max(values):.2f} {unit}"
     return Figure(name, median(values), unit, limit, detail, len(values))
+
+
+def worst(
+    name: str, unit: str, values: Sequence[float], limit: float | None = None, *, share: float = 0.99
+) -> Figure:
+    """What this share of amounts does not exceed."""
+    ordered = sorted(values)
+    detail = f"median {median(ordered):.2f} {unit}, at most {ordered[-1]:.2f} {unit}"
+    return Figure(name, ordered[ceil(share * len(ordered)) - 1], unit, limit, detail, len(ordered))
 
 
 def interleaved(

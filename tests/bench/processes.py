@@ -39,6 +39,21 @@ def time_to_imported(statements: str, env: Mapping[str, str], cwd: Path) -> floa
 
 
 def resident_mib(pid: int) -> float:
+    """The memory that a living process has resident now."""
+    return _status_mib(pid, "VmRSS:")
+
+
+def peak_mib(pid: int) -> float:
     """The most memory that a living process has had resident so far."""
+    return _status_mib(pid, "VmHWM:")
+
+
+def _status_mib(pid: int, name: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a living process has used, in its own code and in the kernel's."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

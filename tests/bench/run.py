@@ -1,6 +1,6 @@
 """`make bench`: how fast it is, each figure as a ratio to a floor that is measured in the same run.
 
-    python tests/bench/run.py [--only shim|rpc|start]… [--rounds N] [--quick] [--no-limits] [--json]
+    python tests/bench/run.py [--only shim|rpc|start|scale]… [--rounds N] [--quick] [--no-limits] [--json]
 
 Exits with 1 if a limit is missed.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 if __name__ == "__main__":  # pytest's configuration does this for tests
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bench import daemon_start, round_trips, shim_start
+from bench import daemon_start, round_trips, scale, shim_start
 from bench.figures import Figure, table
 from support.daemon import DaemonProcess
 from support.devnet import DevnetProcess
@@ -57,7 +57,13 @@ def start(net: DevnetProcess, rounds: int) -> list[Figure]:
         daemon.close()
 
 
-PARTS: dict[str, Part] = {"shim": shim, "rpc": rpc, "start": start}
+def crowded(net: DevnetProcess, rounds: int) -> list[Figure]:
+    """Ten thousand leases, on a network of their own; few when it shall be quick."""
+    sizes = scale.QUICK if rounds <= QUICK_ROUNDS else scale.FULL
+    return list(scale.measure(net.folder / "scale", sizes))
+
+
+PARTS: dict[str, Part] = {"shim": shim, "rpc": rpc, "start": start, "scale": crowded}
 
 
 def run(parts: Sequence[str], rounds: int) -> Iterator[Figure]:

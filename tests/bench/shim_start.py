@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from bench.figures import Figure, amount, interleaved, ratio
-from bench.processes import PYTHON, resident_mib, time_to_exit
+from bench.processes import PYTHON, peak_mib, time_to_exit
 
 MAX_RATIO, MAX_MIB = 2.0, 14.0
 TOOL = "aleph_check_balance"
@@ -44,7 +44,7 @@ class Shim:
             pipe.tell("notifications/initialized")
             answer = pipe.ask(1, "tools/call", {"name": TOOL, "arguments": {}})
             took = perf_counter() - start
-            self.mib.append(resident_mib(process.pid))
+            self.mib.append(peak_mib(process.pid))
             pipe.close()
         if (
             answer["result"].get("isError")

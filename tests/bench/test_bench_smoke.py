@@ -1,11 +1,13 @@
 """The benchmark itself works; how fast anything is, is not judged here."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from bench import run
-from bench.figures import amount, interleaved, ratio, table
+from bench import crowd, run, scale
+from bench.figures import amount, interleaved, ratio, table, worst
+from support.devnet import DevnetProcess
 
 
 def test_a_ratio_compares_medians_and_keeps_or_misses_its_limit() -> None:
@@ -56,3 +58,21 @@ def test_the_round_trips_are_measured_against_their_echo(capsys: pytest.CaptureF
     figures = json.loads(capsys.readouterr().out)["figures"]
     assert [figure["rounds"] for figure in figures] == [run.QUICK_ROUNDS] * 2
     assert all(figure["value"] > 0 for figure in figures)
+
+
+def test_what_ninety_nine_of_a_hundred_keep_is_not_their_maximum() -> None:
+    """One of a hundred may be worse, two may not."""
+    assert worst("late", "s", [0.1] * 99 + [9.0], 1.0).ok
+    assert not worst("late", "s", [0.1] * 98 + [9.0] * 2, 1.0).ok
+
+
+def test_a_crowd_lives_on_the_network_and_in_the_inventory_and_ends_when_it_should(tmp_path: Path) -> None:
+    """Sixty leases instead of ten thousand; a daemon that did not know them would end none."""
+    sizes = scale.QUICK
+    with DevnetProcess(tmp_path, crns=sizes.crns) as net, scale.idle_daemon(net) as daemon:
+        crowd.settle(net, {daemon: sizes.leases}, mortal=2 + sizes.spread + sizes.mass)
+        figures = list(scale.ends(net, daemon, sizes))
+        left = crowd.charged_until(net, crowd.oldest(daemon, sizes.leases))
+    assert [figure.rounds for figure in figures[:4]] == [1, 1 + sizes.spread, 1, sizes.mass]
+    assert all(figure.value < scale.PATIENCE_S for figure in figures)
+    assert sum(at is None for at in left.values()) == sizes.leases - (2 + sizes.spread + sizes.mass)

@@ -20,7 +20,7 @@ from aleph_agentd.adapters.store.migrations import SCHEMA_VERSION, migrate
 from aleph_agentd.domain.errors import Denied
 from aleph_agentd.domain.model import LIVE, Exposure
 from aleph_agentd.ports import StoreTrouble
-from support.inventory import NOW, a_hash, a_vm, allow, an_intent
+from support.inventory import HOUR, NOW, a_hash, a_vm, allow, an_intent
 
 
 @pytest.fixture
@@ -97,10 +97,14 @@ async def test_events_keep_their_order_over_restarts_and_are_bounded(
     for n in range(6):
         await first.record("note", "", str(n), NOW)
     assert [event.text for event in await first.events(0, 10)] == ["3", "4", "5"]
+    for n in range(4):
+        await first.admit(an_intent(a_vm(n)), allow, NOW)
+    await first.reap(NOW + HOUR, NOW + HOUR, 4)
+    assert [event.kind for event in await first.events(0, 20)] == ["destroying"] * 3
     await first.close()
     query(path, "DELETE FROM events")
     second = await reopened(path)
-    assert (await second.record("note", "", "", NOW)).id == 7
+    assert (await second.record("note", "", "", NOW)).id == 15
     await second.close()
 
 
@@ -306,7 +310,9 @@ async def test_a_database_of_the_first_schema_gets_its_extensions_and_keeps_its_
     await opened.admit(an_intent(a_vm()), allow, NOW)
     await opened.close()
     fresh = query(path, "SELECT name, type FROM pragma_table_info('extensions') ORDER BY name")
-    query(path, "DROP TABLE extensions")
+    for table in ("extensions", "audit", "approvals", "freezes"):
+        query(path, f"DROP TABLE {table}")
+    query(path, "ALTER TABLE vms DROP COLUMN host_lost_at")
     query(path, "UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     opened = await reopened(path)
     assert await opened.unpublished(10) == []

@@ -179,6 +179,8 @@ async def test_the_next_due_time_follows_every_change(inventory: Inventory) -> N
     assert await inventory.next_due_at() == NOW + 3 * HOUR
     await inventory.move(a_hash(2), S.DESTROYING, "asked", NOW, destroy_at=NOW)
     assert await inventory.next_due_at() == NOW
+    assert await inventory.next_due_at(NOW) == NOW + 4 * HOUR
+    assert await inventory.next_due_at(NOW + 4 * HOUR) is None
     assert await inventory.due(NOW - HOUR, 10) == []
 
 
@@ -235,11 +237,39 @@ async def test_pages_walk_over_all_rows_newest_first(inventory: Inventory) -> No
         await inventory.page(states=list(LIVE), limit=4, after=a_hash("nothing"))
 
 
-async def test_attempts_of_one_create_come_oldest_first(inventory: Inventory) -> None:
-    """Each attempt on another CRN is a row of its own."""
-    made = [a_vm(n, create_id="c", name=f"n{n}", created_at=NOW + n * HOUR) for n in (2, 1, 3)]
-    await admitted(inventory, *made, a_vm(4))
-    assert [vm.name for vm in await inventory.attempts_of("c")] == ["n1", "n2", "n3"]
+async def test_the_attempts_of_a_create_come_as_they_were_written_whatever_the_clock_said(
+    inventory: Inventory,
+) -> None:
+    """Each is a row of its own; the clock was set back between two of them, and the hashes say nothing."""
+    await admitted(inventory, a_vm(9))
+    for n in range(4):
+        vm = a_vm(n, create_id="c", name=f"n{n}", created_at=NOW - n * HOUR)
+        await inventory.admit(an_intent(vm), allow, NOW - n * HOUR)
+    assert [vm.name for vm in await inventory.attempts_of("c")] == ["n0", "n1", "n2", "n3"]
+
+
+async def test_the_lease_that_ends_first_is_found_however_many_are_newer(inventory: Inventory) -> None:
+    """Rows that are being torn down, or are gone, hold no lease."""
+    assert await inventory.next_end() is None
+    made = [a_vm(n, created_at=NOW + n * HOUR, expires_at=NOW + (9 - n % 5) * HOUR) for n in range(10)]
+    await admitted(inventory, *made)
+    await inventory.move(made[4].item_hash, S.DESTROYING, "asked", NOW, destroy_at=NOW, next_attempt_at=NOW)
+    await inventory.move(made[9].item_hash, S.FAILED, "refused", NOW, ended_at=NOW)
+    found = await inventory.next_end()
+    assert found is not None
+    assert found.item_hash in {made[3].item_hash, made[8].item_hash}
+
+
+async def test_what_is_stuck_is_found_however_many_are_newer(inventory: Inventory) -> None:
+    """The longest stuck first; one that has failed only a few times is not."""
+    made = [a_vm(n, created_at=NOW + n * HOUR) for n in range(5)]
+    await admitted(inventory, *made)
+    for vm, attempts, ordered in zip(made, (6, 5, 9, 6), (2, 0, 1, 3), strict=False):
+        at = NOW + ordered * HOUR
+        await inventory.move(vm.item_hash, S.DESTROYING, "asked", NOW, destroy_at=at, attempts=attempts)
+    assert [vm.name for vm in await inventory.stuck(10)] == ["vm-2", "vm-0", "vm-3"]
+    assert [vm.name for vm in await inventory.stuck(1)] == ["vm-2"]
+    assert all(vm.stuck for vm in await inventory.stuck(10))
 
 
 async def test_kill_switches_are_offered_one_by_one_until_they_are_burnt(inventory: Inventory) -> None:
@@ -267,3 +297,33 @@ async def test_events_are_read_from_where_one_stopped(inventory: Inventory) -> N
     assert await inventory.events(first.id, 10) == [second]
     assert await inventory.events(0, 1) == [first]
     assert await inventory.events(second.id, 10) == []
+
+
+async def test_reaping_orders_exactly_the_ended_leases_the_dearest_first(inventory: SqlInventory) -> None:
+    """One transaction, one event each; what still runs, and what ends already, is left alone."""
+    for seed, factor, hours in ((1, 1, 1), (2, 4, 1), (3, 2, 1), (4, 1, 3)):
+        vm = a_vm(seed, rate=Decimal(4) * factor, created_at=NOW, expires_at=NOW + hours * HOUR)
+        await inventory.admit(an_intent(vm), allow, NOW)
+    ended = await inventory.reap(NOW + HOUR, NOW + HOUR, 2)
+    assert [vm.item_hash for vm in ended] == [a_hash(2), a_hash(3)]
+    assert {vm.state for vm in ended} == {VmState.DESTROYING}
+    assert {vm.destroy_at for vm in ended} == {NOW + HOUR}
+    assert [await inventory.get(vm.item_hash) for vm in ended] == ended
+    assert await inventory.due(NOW + HOUR, 10) == [await inventory.get(a_hash(1))]
+    assert [vm.item_hash for vm in await inventory.reap(NOW + HOUR, NOW + HOUR, 2)] == [a_hash(1)]
+    assert await inventory.reap(NOW + HOUR, NOW + HOUR, 2) == []
+    kinds = [(event.kind, event.item_hash) for event in await inventory.events(0, 100)]
+    assert kinds[4:] == [("destroying", a_hash(2)), ("destroying", a_hash(3)), ("destroying", a_hash(1))]
+
+
+async def test_hurrying_makes_postponed_teardowns_due(inventory: SqlInventory) -> None:
+    """All of them, or those whose erase waits for one CRN; never what is not being torn down."""
+    for seed, url in ((1, "https://a.example"), (2, "https://a.example"), (3, "https://b.example")):
+        await inventory.admit(an_intent(a_vm(seed, crn_url=url)), allow, NOW)
+        await inventory.move(a_hash(seed), VmState.DESTROYING, "over", NOW, next_attempt_at=NOW + HOUR)
+    await inventory.admit(an_intent(a_vm(4, crn_url="https://a.example")), allow, NOW)
+    await inventory.note(a_hash(1), forgotten_at=NOW)
+    assert await inventory.hurry(NOW, "https://a.example") == 1
+    assert [vm.item_hash for vm in await inventory.due(NOW, 10)] == [a_hash(1)]
+    assert await inventory.hurry(NOW) == 2
+    assert {vm.item_hash for vm in await inventory.due(NOW, 10)} == {a_hash(1), a_hash(2), a_hash(3)}

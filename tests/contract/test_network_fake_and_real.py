@@ -165,6 +165,22 @@ async def test_a_forget_ends_billing_at_once_and_a_second_one_changes_nothing(ne
     assert await network.forget(item_hash) is MessageStatus.FORGOTTEN
 
 
+async def test_many_messages_are_asked_about_at_once(network: Ports) -> None:
+    """Who is listed with a status is so; who is not may be anything."""
+    lives, ended = await network.create(), await network.create()
+    await network.forget(ended)
+    asked = [lives, ended, HASH]
+    assert await network.messages.which(asked, MessageStatus.PROCESSED) == {lives}
+    assert await network.messages.which(asked, MessageStatus.FORGOTTEN) == {ended}
+
+
+async def test_one_ccn_has_one_opinion(network: Ports) -> None:
+    """At least one; a second host would have its own."""
+    assert await network.messages.opinions(HASH) == (MessageStatus.UNKNOWN,)
+    item_hash = await network.create()
+    assert await network.messages.opinions(item_hash) == (MessageStatus.PROCESSED,)
+
+
 async def test_forgets_of_one_vm_differ_so_that_one_can_follow_a_burnt_one(network: Ports) -> None:
     """rules.md 3: posted before its target it is refused, and the same bytes do nothing afterwards."""
     message = await network.sign()
@@ -287,3 +303,41 @@ async def _refuses_to_sign(signer: Signer) -> None:
         await signer.sign_forgets(HASH, "0xPayer", 1)
     with pytest.raises(KeyMissing):
         _ = signer.address
+
+
+async def test_an_ended_vm_is_among_the_payer_s_expenses(network: Ports) -> None:
+    """With what it cost, and when that was booked; an account without a history has none."""
+    before, me = await network.messages.network_time(), network.signer.address
+    item_hash = await network.create()
+    await network.advance(5400)
+    await network.forget(item_hash)
+    booked = [e for e in await network.market.expenses(me, before) if e.item_hash == item_hash]
+    cost = (await network.market.price()).cu_rate * 5400
+    assert cost <= sum(expense.units for expense in booked) <= cost * 2
+    assert all(expense.at >= before for expense in booked)
+    assert len({expense.entry for expense in booked}) == len(booked) > 0
+    later = await network.messages.network_time() + timedelta(seconds=2)
+    assert await network.market.expenses(me, later) == []
+    assert await network.market.expenses("0x" + "0" * 40, before) == []
+
+
+async def test_the_sender_of_a_message_is_told_whatever_became_of_it(network: Ports) -> None:
+    """Also once it is forgotten; of what nobody knows, nothing is."""
+    item_hash = await network.create()
+    assert await network.messages.sender(item_hash) == network.signer.address
+    await network.forget(item_hash)
+    assert await network.messages.sender(item_hash) == network.signer.address
+    assert await network.messages.sender(HASH) is None
+
+
+async def test_a_payer_s_grants_are_told_by_the_agent(network: Ports, request: pytest.FixtureRequest) -> None:
+    """Nobody's grants are none, and one's own account needs none."""
+    payer, agent = "0xPayer", "0xAgent"
+    if isinstance(network.messages, FakeNetwork):
+        network.messages.grants[payer, agent] = frozenset({"INSTANCE", "FORGET", "AGGREGATE"})
+    else:
+        net: DevnetProcess = request.getfixturevalue("devnet")
+        payer, agent = (net.account(role)["address"] for role in ("human", "agent"))
+    assert await network.messages.granted(payer, agent) == {"INSTANCE", "FORGET", "AGGREGATE"}
+    assert await network.messages.granted(payer, network.signer.address) == frozenset()
+    assert await network.messages.granted(agent, payer) == frozenset()

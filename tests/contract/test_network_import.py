@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aleph_agentd.adapters.aleph.settings import CHANNEL, OS_IMAGES
+from aleph_agentd.adapters.aleph.settings import OS_IMAGES
 from aleph_agentd.adapters.aleph.stamps import TAG
+from aleph_agentd.domain.delegation import CHANNEL
 
 _IMPORT_ALL = """
 import importlib, pkgutil, sys

@@ -105,7 +105,10 @@ async def test_an_answer_that_is_lost_makes_one_paid_vm_of_a_create_of_ours(
     """Its bytes are on disk before they leave: the status decides, and the same bytes may be sent again."""
     inventory = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
     network: Any = AllPorts(ours)
-    services = join(network, inventory, ManualTimers(), SystemClock(), LIMITS)
+    database = tmp_path / "inventory.db"
+    services = join(network, inventory, ManualTimers(), SystemClock(), LIMITS, database)
+    await services.freezes.load()
+    await services.restoration.begin_life()
     await net.fault({"drop": drop}, count=1, **LOST_ANSWER)
     plan = await services.planner.plan(a_request(), ALICE, confirmed=False)
     order = await services.provisioner.create(plan, ALICE, "request", "arguments")

@@ -73,6 +73,25 @@ async def test_a_second_daemon_on_the_same_inventory_or_key_says_who_holds_it(ne
     assert (await daemon.call("aleph_check_balance"))["balance_credits"] == 10_000
 
 
+async def test_a_second_daemon_on_the_key_creates_nothing_before_it_knows_that_it_is_the_second(net, daemon):
+    """It answers before its key is loaded; a create waits for the lock, and is refused."""
+    key = {
+        "XDG_STATE_HOME": daemon.environment["XDG_STATE_HOME"],
+        "ALEPH_AGENT_PRIVATE_KEY_PATH": str(daemon.key_file),
+    }
+    rival = DaemonProcess(net, environment=key)
+    rival.environment["ALEPH_AGENT_INVENTORY_PATH"] = str(rival.folder / "other.db")
+    try:
+        rival.start()
+        with pytest.raises((Refusal, OSError)) as refused:
+            await rival.call("aleph_create_vm", BOX)
+        assert "already works with the key" in str(refused.value)
+        assert await asyncio.to_thread(rival.wait) == 1
+        assert daemon.instances() == []
+    finally:
+        rival.close()
+
+
 async def test_a_stop_lets_a_create_finish_and_takes_no_new_one(net, daemon):
     """SIGTERM drains: the client gets its VM, and the daemon exits 0."""
     net.fault({"latency_s": 1.5}, method="POST", path=NOTIFY, count=1)

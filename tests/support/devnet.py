@@ -181,6 +181,10 @@ class DevnetProcess:
         """Move the clock, and do what became due; returns the new time."""
         return float(self._ask("POST", "/devnet/clock", {"advance_s": seconds})["now"])
 
+    def set_clock(self, offset_s: float) -> float:
+        """Set how far its clock is ahead of the true time; returns the new time."""
+        return float(self._ask("POST", "/devnet/clock", {"set_offset_s": offset_s})["now"])
+
     def credits(self, units: int, role: str = "funded", *, address: str | None = None) -> int:
         """Pay credits in (negative: take them away); returns the new balance."""
         payer = address or self.account(role)["address"]

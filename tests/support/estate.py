@@ -63,7 +63,9 @@ class Estate:
     async def _open(self) -> Life:
         inventory = await SqlInventory.open(sqlite_url(self._directory / "inventory.db"))
         timers = SimulatedTimers(self.loop, self.clock)
-        services = join(self.network, inventory, timers, self.clock, LIMITS)  # type: ignore[arg-type]
+        services = join(  # type: ignore[arg-type]
+            self.network, inventory, timers, self.clock, LIMITS, self._directory / "inventory.db"
+        )
         services.teardown._dice = random.Random(1)
         self.promises.begin(inventory)
         return Life(inventory, services, timers, Toolbox(services))

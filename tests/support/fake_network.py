@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from aleph_agentd.domain.clock import Clock
-from aleph_agentd.domain.model import Crn, NetworkInstance, PublishedEnd, SignedMessage, Stamp
+from aleph_agentd.domain.model import Crn, Expense, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 from aleph_agentd.ports import (
     CrnList,
     EraseOutcome,
@@ -101,6 +101,10 @@ class FakeNetwork:
         self.crn_does: dict[str, CrnMood] = {}
         self.messages: dict[str, Posted] = {}
         self.statuses: dict[str, MessageStatus] = {}
+        self.revoked = False
+        """The payer has taken back that this key may act for it."""
+        self.elsewhere: dict[str, MessageStatus] | None = None
+        """What a second CCN says otherwise; None: there is no second one."""
         self.pools: dict[str, set[str]] = defaultdict(set)
         self.booting: set[str] = set()
         """VMs whose CRN does not name their address yet."""
@@ -109,6 +113,10 @@ class FakeNetwork:
         self.next_instance = MessageStatus.PROCESSED
         self.aggregates: dict[str, dict[tuple[str, int], datetime]] = defaultdict(dict)
         self.dates: dict[str, list[datetime]] = defaultdict(list)
+        self.grants: dict[tuple[str, str], frozenset[str]] = {}
+        """By payer and agent: the types of messages that one may send for the other."""
+        self.booked: dict[str, list[Expense]] = defaultdict(list)
+        """By payer; a VM is booked once, when it is forgotten: the history lags."""
         self.calls: list[tuple[str, str]] = []
         self.posted: list[str] = []
         """Every body that reached a CCN, in order."""
@@ -213,7 +221,8 @@ class FakeNetwork:
 
     async def sign_forgets(self, item_hash: str, payer: str, count: int) -> tuple[SignedMessage, ...]:
         """Kill switches with distinct reasons."""
-        return tuple(self._sign("FORGET", payer, {"target": item_hash}) for _ in range(count))
+        content = {"target": item_hash, "hashes": [item_hash]}
+        return tuple(self._sign("FORGET", payer, content) for _ in range(count))
 
     async def sign_extension(self, item_hash: str, end: PublishedEnd, at: datetime) -> SignedMessage:
         """One entry of our AGGREGATE."""
@@ -223,9 +232,8 @@ class FakeNetwork:
     def _sign(self, kind: str, payer: str, content: dict[str, Any]) -> SignedMessage:
         sender = self.address
         self._signed += 1
-        body = json.dumps(
-            {"type": kind, "sender": sender, "payer": payer, "content": content, "salt": self._signed}
-        )
+        said = {"type": kind, "sender": sender, "payer": payer, "content": content, "salt": self._signed}
+        body = json.dumps({**said, "item_content": json.dumps(content)})
         return SignedMessage(hashlib.sha256(body.encode()).hexdigest(), body)
 
     # ------------------------------------------------------------------ Messages
@@ -244,6 +252,9 @@ class FakeNetwork:
 
     def _admit(self, posted: Posted) -> MessageStatus:
         """The 24 h rule: error 6 unless the payer could run everything for a day."""
+        if posted.sender != posted.payer and "INSTANCE" not in self._grants(posted):
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+            return MessageStatus.REJECTED
         running = sum(
             self._rate(self.messages[h]) for h in self.billed() if self.messages[h].payer == posted.payer
         )
@@ -258,14 +269,30 @@ class FakeNetwork:
     def _forget(self, posted: Posted) -> MessageStatus:
         """A FORGET ends what is processed or removing; of a pending target it waits; else it is burnt."""
         posted.target = posted.content["target"]
+        if self.revoked:
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+            return MessageStatus.REJECTED
         status = self.statuses.get(posted.target, MessageStatus.UNKNOWN)
         if status is MessageStatus.PENDING:
             return MessageStatus.PENDING
         if not status.on_network:
             posted.rejection = Rejection(501, "the message to forget was not found")
             return MessageStatus.REJECTED
+        owner = self.messages[posted.target].payer
+        if posted.sender != owner and "INSTANCE" not in self._grants(posted, owner):
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+            return MessageStatus.REJECTED
         self.statuses[posted.target] = MessageStatus.FORGOTTEN
+        self._book(posted.target)
         return MessageStatus.PROCESSED
+
+    def _grants(self, posted: Posted, owner: str = "") -> frozenset[str]:
+        return self.grants.get((owner or posted.payer, posted.sender), frozenset())
+
+    def _book(self, item_hash: str) -> None:
+        posted, now = self.messages[item_hash], self._clock.now()
+        units = int(self._rate(posted) * Decimal((now - posted.received_at).total_seconds()))
+        self.booked[posted.payer].append(Expense(f"{item_hash[:16]}.0", now, item_hash, units))
 
     def _publish(self, posted: Posted) -> MessageStatus:
         """An entry of an AGGREGATE; one whose date is not later than the last one is processed and ignored."""
@@ -289,12 +316,31 @@ class FakeNetwork:
                 self.statuses[waiting] = self._forget(posted)
         return self.statuses.get(item_hash, MessageStatus.UNKNOWN)
 
+    async def opinions(self, item_hash: str) -> tuple[MessageStatus, ...]:
+        """This CCN's, and that of another one if there is one."""
+        said = await self.status(item_hash)
+        return (said,) if self.elsewhere is None else (said, self.elsewhere.get(item_hash, said))
+
+    async def which(self, item_hashes: Sequence[str], status: MessageStatus) -> frozenset[str]:
+        """Those of the listing with this status; PROCESSED stands for removing as well."""
+        leave = await self._enter("which", ",".join(item_hashes))
+        leave()
+        listed = {status} | ({MessageStatus.REMOVING} if status is MessageStatus.PROCESSED else set())
+        instances = self.of_kind("INSTANCE")
+        return frozenset(h for h in item_hashes if h in instances and self.statuses[h] in listed)
+
     async def rejection(self, item_hash: str) -> Rejection | None:
         """Only of what is rejected."""
         leave = await self._enter("rejection", item_hash)
         leave()
         rejected = self.statuses.get(item_hash) is MessageStatus.REJECTED
         return self.messages[item_hash].rejection if rejected else None
+
+    async def sender(self, item_hash: str) -> str | None:
+        """Of whatever a CCN has seen."""
+        leave = await self._enter("sender", item_hash)
+        leave()
+        return self.messages[item_hash].sender if item_hash in self.messages else None
 
     async def instances(self, sender: str) -> list[NetworkInstance]:
         """Processed and removing ones of this sender."""
@@ -325,6 +371,12 @@ class FakeNetwork:
         entries = sorted(self.aggregates[owner].items(), key=lambda entry: entry[0][1])
         return {item_hash: PublishedEnd(n, expires_at) for (item_hash, n), expires_at in entries}
 
+    async def granted(self, payer: str, agent: str) -> frozenset[str]:
+        """As the test has granted it."""
+        leave = await self._enter("granted", agent)
+        leave()
+        return self.grants.get((payer, agent), frozenset())
+
     async def removing(self, sender: str) -> frozenset[str]:
         """Those of this sender that are being removed."""
         leave = await self._enter("removing", sender)
@@ -347,6 +399,12 @@ class FakeNetwork:
         leave = await self._enter("balance", payer)
         leave()
         return self.credits[payer]
+
+    async def expenses(self, payer: str, since: datetime) -> list[Expense]:
+        """What was booked since then."""
+        leave = await self._enter("expenses", payer)
+        leave()
+        return [expense for expense in self.booked[payer] if expense.at >= since]
 
     async def price(self) -> Price:
         """The live price of one compute unit."""

@@ -8,23 +8,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aleph_agentd.adapters.start_counter import StartFile
 from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
+from aleph_agentd.joining import guard
 from aleph_agentd.services.adopter import Adopter
+from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.extender import Extender
+from aleph_agentd.services.freezes import Freezes
 from aleph_agentd.services.jobs import Jobs
+from aleph_agentd.services.panic import Panic
 from aleph_agentd.services.provisioner import Order, Provisioner
 from aleph_agentd.services.publisher import Publisher
 from aleph_agentd.services.quotes import CreateRequest, Planner
 from aleph_agentd.services.reaper import Reaper
 from aleph_agentd.services.repairs import Repairs
+from aleph_agentd.services.restoration import Restoration
+from aleph_agentd.services.retention import Retention
 from aleph_agentd.services.sweeper import Sweeper
 from aleph_agentd.services.teardown import Teardown
 from aleph_agentd.services.treasury import Treasury
+from aleph_agentd.services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
+from support.anchors import MemoryAnchors
 from support.clock import ManualClock, ManualTimers
 from support.fake_network import FakeNetwork
 
@@ -118,68 +127,92 @@ def a_request(**fields: Any) -> CreateRequest:
 
 
 def join(
-    network: FakeNetwork, inventory: SqlInventory, timers: ManualTimers, clock: ManualClock, limits: Limits
+    network: FakeNetwork,
+    inventory: SqlInventory,
+    timers: ManualTimers,
+    clock: ManualClock,
+    limits: Limits,
+    database: Path,
+    human: str = "",
 ) -> Services:
     """The services over the fakes, as app.py joins them over the adapters."""
-    jobs = Jobs()
-    treasury = Treasury(inventory, network, network, clock, limits, "")
-    teardown = Teardown(inventory, network, network, network, clock, jobs)
-    adopter = Adopter(inventory, network, network, clock)
-    repairs = Repairs(inventory, network, network, network, clock, jobs, adopter=adopter, teardown=teardown)
-    sweeper = Sweeper(inventory, network, network, clock, jobs, repairs, installation=HOME, grace_s=900)
+    jobs, freezes, auditor = Jobs(), Freezes(inventory, clock), Auditor(inventory, MemoryAnchors(), clock)
+    signer, messages = WitnessedSigner(network, auditor), WitnessedMessages(network, auditor)
+    hosts = WitnessedHosts(network, auditor)
+    treasury = Treasury(inventory, network, signer, clock, limits, human)
+    teardown = Teardown(inventory, messages, hosts, network, signer, clock, jobs)
+    adopter = Adopter(inventory, network, signer, clock)
+    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
+    counter = StartFile(database)
+    restoration = Restoration(inventory, messages, network, signer, clock, counter, repairs, treasury)
+    sweeper = Sweeper(inventory, messages, signer, clock, jobs, repairs, restoration, HOME, 900)
     planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
-    return Services(
+    services = Services(
         inventory=inventory,
-        signer=network,
+        signer=signer,
         market=network,
-        hosts=network,
+        hosts=hosts,
         clock=clock,
         jobs=jobs,
+        auditor=auditor,
         treasury=treasury,
         planner=planner,
         provisioner=Provisioner(
             inventory=inventory,
-            signer=network,
+            signer=signer,
             market=network,
             treasury=treasury,
             planner=planner,
-            birth=Birth(inventory, network, network, clock),
+            birth=Birth(inventory, messages, hosts, clock, freezes),
             teardown=teardown,
             clock=clock,
             jobs=jobs,
+            freezes=freezes,
             installation=HOME,
         ),
-        extender=Extender(inventory, treasury, clock),
+        extender=Extender(inventory, treasury, clock, freezes),
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
         repairs=repairs,
-        publisher=Publisher(inventory, network, network, clock, jobs),
+        freezes=freezes,
+        panic=Panic(
+            inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
+        ),
+        restoration=restoration,
+        retention=Retention(inventory, messages, clock, teardown, restoration),
+        publisher=Publisher(inventory, messages, signer, clock, jobs),
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",
         network="fake",
     )
+    guard(services, network)
+    return services
 
 
 class Machine:
     """A disk, a clock and a network on which daemons live one after another."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self.directory, self.database = directory, directory / "inventory.db"
         self.clock = ManualClock()
         self.network = FakeNetwork(self.clock)
         self.limits = LIMITS
+        self.human = ""
+        """Who pays, in delegated mode."""
 
     @asynccontextmanager
     async def life(self, **limits: Any) -> AsyncIterator[World]:
         """One life of the daemon; its end cancels what runs, as SIGKILL would, and keeps what is on disk."""
         self.limits = replace(self.limits, **limits)
-        inventory = await SqlInventory.open(sqlite_url(self.directory / "inventory.db"))
+        inventory = await SqlInventory.open(sqlite_url(self.database))
         timers = ManualTimers()
-        services = join(self.network, inventory, timers, self.clock, self.limits)
+        services = join(self.network, inventory, timers, self.clock, self.limits, self.database, self.human)
+        await services.freezes.load()
         try:
+            await services.restoration.begin_life()
             yield World(self.clock, self.network, timers, inventory, services)
         finally:
             await services.jobs.drain(0)

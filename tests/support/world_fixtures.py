@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aleph_agentd.services import birth, provisioner, teardown
+from aleph_agentd.services import billing_end, birth, erasure, provisioner
 from support.world import Machine, World
 
 
@@ -18,8 +18,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(birth, "NOTIFY_S", 0.5)
     monkeypatch.setattr(birth, "ADDRESS_S", 0.5)
     monkeypatch.setattr(birth, "ASK_AGAIN_S", 0.3)
-    monkeypatch.setattr(teardown, "_CONFIRM_PAUSES_S", (0, 0))
-    monkeypatch.setattr(teardown, "_GONE_PAUSES_S", (0, 0))
+    monkeypatch.setattr(billing_end, "_CONFIRM_PAUSES_S", (0, 0))
+    monkeypatch.setattr(erasure, "_GONE_PAUSES_S", (0, 0))
     monkeypatch.setattr(provisioner, "_BILLING_END_S", 2.0)
 
 

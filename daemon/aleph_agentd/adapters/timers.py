@@ -11,6 +11,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from ..domain.acting import BY_ITSELF, on_behalf_of
+
 log = logging.getLogger(__name__)
 
 Run = Callable[[], Awaitable[None]]
@@ -36,7 +38,10 @@ class SchedulerTimers:
         """See ports.Timers."""
         self._intervals[name] = (seconds, run)
         self._scheduler.add_job(
-            run, IntervalTrigger(seconds=max(1, int(seconds)), timezone=UTC), id=name, replace_existing=True
+            _by_itself(run),
+            IntervalTrigger(seconds=max(1, int(seconds)), timezone=UTC),
+            id=name,
+            replace_existing=True,
         )
 
     def at(self, name: str, when: datetime | None, run: Run) -> None:
@@ -50,7 +55,7 @@ class SchedulerTimers:
         elif self._set.get(name) != (when, run) or self._scheduler.get_job(name) is None:
             self._set[name] = (when, run)
             trigger = DateTrigger(when + self._lead(), timezone=UTC)
-            self._scheduler.add_job(run, trigger, id=name, replace_existing=True)
+            self._scheduler.add_job(_by_itself(run), trigger, id=name, replace_existing=True)
 
     def realign(self) -> None:
         """See ports.Timers. The scheduler keeps wall-clock times: one that was set back would stop them all."""
@@ -74,3 +79,13 @@ class SchedulerTimers:
     def _failed(event: JobExecutionEvent) -> None:
         error: Any = event.exception
         log.error("the job %r failed and will run again at its next time", event.job_id, exc_info=error)
+
+
+def _by_itself(run: Run) -> Run:
+    """Whoever set an alarm, and so woke the scheduler: what an alarm does is the daemon's own doing."""
+
+    async def alone() -> None:
+        with on_behalf_of(BY_ITSELF):
+            await run()
+
+    return alone

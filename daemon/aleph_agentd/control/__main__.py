@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 import click
 
-from aleph_agentd.control import daemon, events, keeping, lifecycle, orphans, output, status, vms
+from aleph_agentd.control import (
+    audit,
+    daemon,
+    events,
+    freeze,
+    keeping,
+    lifecycle,
+    orphans,
+    output,
+    status,
+    vms,
+)
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -30,10 +41,14 @@ for command in (
     lifecycle.destroy,
     lifecycle.extend,
     events.events,
+    audit.audit,
     orphans.orphans,
     orphans.recover,
     keeping.escrow,
     keeping.backup,
+    freeze.freeze,
+    freeze.unfreeze,
+    freeze.panic,
 ):
     cli.add_command(command)
 

@@ -88,6 +88,8 @@ def recover(others: bool) -> None:
         output.say(
             f"{answer['strangers']} are of another installation: aleph-agentctl recover --others", "yellow"
         )
+    for line in answer.get("restoring") or []:
+        output.say(plain(line), "yellow")
     if answer["orphans"]:
         output.say(f"{answer['orphans']} carry no stamp: aleph-agentctl orphans", "yellow")
 

@@ -25,7 +25,7 @@ def status() -> None:
             ("daemon", _daemon(answer)),
             ("network", plain(answer.get("network"))),
             ("key", _key(answer)),
-            ("payer", plain(answer.get("payer") or NONE)),
+            ("payer", _payer(answer)),
             ("VMs", _vms(answer)),
             ("next end", _next_end(answer)),
             ("balance", credits_and_usd(answer.get("balance_credits"))),
@@ -50,6 +50,17 @@ def _key(answer: Answer) -> str:
     address = plain(answer.get("address") or NONE)
     trouble = answer.get("key_trouble")
     return f"{address} – not usable: {plain(trouble)}" if trouble else address
+
+
+def _payer(answer: Answer) -> str:
+    grants = answer.get("delegation") or {}
+    payer = plain(answer.get("payer") or NONE)
+    if not grants.get("delegated"):
+        return payer
+    if grants.get("granted") is None:
+        return f"{payer} – what it grants is not known"
+    lacks = "; ".join(f"{kind} is not granted: {why}" for kind, why in grants["missing"].items())
+    return f"{payer} – {plain(lacks)}" if lacks else f"{payer}, which grants all that is needed"
 
 
 def _vms(answer: Answer) -> str:

@@ -5,7 +5,17 @@ from datetime import datetime, timedelta
 
 from .model import LEASED, Vm, VmState
 
+LEASE_ENDED = "its lease ended"
+"""The cause of a teardown that the reaper orders."""
 VERIFY_AFTER = timedelta(minutes=5)
+"""After its end a VM is looked up once more: a late notify brings it back."""
+SECOND_LOOK_AFTER = timedelta(minutes=30)
+"""And after the end of its billing: another CCN may not have heard of it before (rules.md 2)."""
+CLAIM = timedelta(seconds=120)
+"""How long a pass of a teardown may take before the reaper looks at the row again."""
+HOST_LOST_AFTER = timedelta(days=7)
+GONE_UNVERIFIED = "gone_unverified"
+"""The flag of a VM whose billing has ended, and whose CRN is not to be found any more (rules.md 1)."""
 UNKNOWN_PROOF = timedelta(minutes=30)
 """How long the network must not know bytes that may have left before they count as never sent."""
 
@@ -21,9 +31,22 @@ def due_at(vm: Vm) -> datetime | None:
         return vm.expires_at
     if vm.state is VmState.DESTROYING:
         return vm.next_attempt_at or vm.destroy_at or vm.expires_at
-    if vm.state is VmState.GONE and vm.verified_at is None and vm.ended_at is not None:
-        return vm.next_attempt_at or vm.ended_at + VERIFY_AFTER
+    if vm.state is VmState.GONE and (at := _look_at(vm)) is not None:
+        return vm.next_attempt_at or at
     return None
+
+
+def _look_at(vm: Vm) -> datetime | None:
+    """When a VM that is gone is to be looked up again."""
+    if vm.verified_at is None:
+        return vm.ended_at and vm.ended_at + VERIFY_AFTER
+    again = vm.forgotten_at and vm.forgotten_at + SECOND_LOOK_AFTER
+    return again if again and vm.verified_at < again else None
+
+
+def host_is_lost(vm: Vm, now: datetime) -> bool:
+    """Whether its CRN has been missing for so long that nobody will ever confirm the erase."""
+    return vm.host_lost_at is not None and now - vm.host_lost_at >= HOST_LOST_AFTER
 
 
 def due(rows: Iterable[Vm], now: datetime) -> list[Vm]:

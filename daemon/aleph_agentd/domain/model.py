@@ -103,8 +103,10 @@ class Vm:
     last_error: str = ""
     unknown_since: datetime | None = None
     """Since when the network says that it does not know the message."""
+    host_lost_at: datetime | None = None
+    """Since when its CRN has not answered and is not on the CRN list any more."""
     warned: str = ""
-    """A flag for people: `stale`, `removing`, …; empty when all is well."""
+    """A flag for people: `stale`, `removing`, `gone_unverified`, …; empty when all is well."""
 
     @property
     def hourly_units(self) -> int:
@@ -177,7 +179,7 @@ class Crn:
     free_disk_mib: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What an INSTANCE of ours carries in its metadata: public for ever (rules.md 10)."""
 
@@ -186,7 +188,7 @@ class Stamp:
     expires_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NetworkInstance:
     """An INSTANCE as the network lists it."""
 
@@ -211,6 +213,26 @@ class PublishedEnd:
 
     n: int
     expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Expense:
+    """What the network has booked of the payer's credits for one VM."""
+
+    entry: str
+    """Its name among all bookings."""
+    at: datetime
+    item_hash: str
+    """Empty when the network does not say what it was for."""
+    units: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The inventory was lost, or an old copy of it put back: since when that is known, and by what."""
+
+    since: datetime
+    why: str
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The difference between what the network lists and what the inventory holds, and what may be done of it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -59,22 +59,30 @@ class Findings:
         return len(self.orphans) + len(self.strangers) + len(self.lost)
 
 
+def notable(vm: Vm, listed: Collection[str]) -> bool:
+    """Whether there may be something to say of a row, given the hashes that the network lists."""
+    if vm.state in TOMBSTONES:
+        return vm.item_hash in listed
+    return vm.item_hash not in listed or vm.warned == STALE or _unlocated(vm)
+
+
 def compare(
     listing: Iterable[NetworkInstance],
-    rows: Mapping[str, Vm],
-    live: Iterable[Vm],
+    known: Collection[str],
+    rows: Iterable[Vm],
     *,
     installation: str,
     sender: str,
     now: datetime,
     grace: timedelta,
 ) -> Findings:
-    """One sweep's findings. `rows` holds the known ones among the listed hashes, `live` all live rows.
+    """One sweep's findings. `known`: the listed hashes that have a row; `rows`: those that are `notable`.
 
     An empty listing while we hold live VMs is unknown, not "all gone".
     """
     ours = [item for item in listing if item.sender == sender]
-    live = [vm for vm in live if vm.broadcast_at is not None]
+    rows = list(rows)
+    live = [vm for vm in rows if vm.state in LIVE and vm.broadcast_at is not None]
     old = [
         vm
         for vm in live
@@ -85,17 +93,19 @@ def compare(
             now, trouble=f"the network listed nothing while the inventory holds {len(old)} live VMs"
         )
     listed = {item.item_hash for item in ours}
-    unknown = [item for item in ours if item.item_hash not in rows]
+    unknown = [item for item in ours if item.item_hash not in known]
     # A row is always written before its message is posted, and read after the listing: no grace for our own.
-    lost = tuple(item for item in unknown if item.stamp and item.stamp.installation == installation)
-    others = [item for item in unknown if item not in lost and _past_grace(item, now, grace)]
+    lost = tuple(item for item in unknown if _stamped_by(item, installation))
+    others = [
+        item for item in unknown if not _stamped_by(item, installation) and _past_grace(item, now, grace)
+    ]
     return Findings(
         now,
         orphans=tuple(item for item in others if item.stamp is None),
         strangers=tuple(item for item in others if item.stamp is not None),
         lost=lost,
-        undead=tuple(vm for vm in rows.values() if vm.state in TOMBSTONES and vm.item_hash in listed),
-        stale=tuple(vm for vm in old if vm.state in LIVE and vm.item_hash not in listed),
+        undead=tuple(vm for vm in rows if vm.state in TOMBSTONES and vm.item_hash in listed),
+        stale=tuple(vm for vm in old if vm.item_hash not in listed),
         back=tuple(vm for vm in live if vm.warned == STALE and vm.item_hash in listed),
         unlocated=tuple(vm for vm in live if _unlocated(vm)),
         listed=len(ours),
@@ -136,6 +146,10 @@ def too_many(ending: int, live: int) -> str:
 
 def _unlocated(vm: Vm) -> bool:
     return (vm.state is VmState.RUNNING and not vm.host_ipv4) or bool(vm.crn_hash and not vm.crn_url)
+
+
+def _stamped_by(item: NetworkInstance, installation: str) -> bool:
+    return item.stamp is not None and item.stamp.installation == installation
 
 
 def _past_grace(item: NetworkInstance, now: datetime, grace: timedelta) -> bool:

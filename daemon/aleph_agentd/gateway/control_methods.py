@@ -10,7 +10,7 @@ from .. import __version__
 from ..domain import money
 from ..domain.clock import iso, span
 from ..domain.errors import BadInput, NotFound
-from ..domain.model import LEASED, LIVE, TOMBSTONES, Event, VmState
+from ..domain.model import LIVE, TOMBSTONES, Event, VmState
 from ..services.core import Services
 from ..tools.views import alerts, vm_view
 from .control_orphans import Orphans, sweep_view
@@ -48,8 +48,7 @@ class Control:
         treasury = services.treasury
         overview = await treasury.overview(HUMAN)
         exposure, now = overview.exposure, services.clock.now()
-        leased = [vm for vm in overview.live if vm.state in LEASED]
-        nearest = min(leased, key=lambda vm: vm.expires_at, default=None)
+        nearest = overview.next_end
         left = treasury.budget_left(treasury.limits, exposure)
         balance = await treasury.balance_if_known()
         return {
@@ -75,9 +74,7 @@ class Control:
             "budget_left": None if left is None else money.in_credits(left),
             "burn_rate_per_hour": money.in_credits(exposure.burn_units_per_hour),
             "burn_rate_per_hour_usd": money.in_usd(exposure.burn_units_per_hour),
-            "stuck": [
-                f"{vm.name} ({vm.item_hash[:12]}): {vm.last_error}" for vm in overview.live if vm.stuck
-            ],
+            "stuck": [f"{vm.name} ({vm.item_hash[:12]}): {vm.last_error}" for vm in overview.stuck],
             "alerts": alerts(services),
             "sweep": sweep_view(services.sweeper.findings),
             "sessions": self._sessions(),

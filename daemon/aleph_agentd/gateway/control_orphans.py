@@ -86,10 +86,12 @@ class Orphans:
                 f"Nothing was recovered: {findings.trouble}.", "Try again when the network answers."
             )
         if findings.empty_inventory or params.get("others") is True:
+            if findings.strangers:
+                await services.restoration.begin("the owner recovers what other installations made")
             ends = await services.repairs.ends(findings)
             taken = await services.repairs.adopt(findings.strangers, ends, "recovered from the network")
             waiting = len(findings.strangers) - len(taken)
-            if taken:
+            if findings.strangers:
                 await sweeper.run()
         left = sweeper.findings
         return {
@@ -97,6 +99,7 @@ class Orphans:
             "waiting": len(left.lost) + waiting,
             "strangers": len(left.strangers) - waiting,
             "orphans": len(left.orphans),
+            "restoring": services.restoration.alerts(),
         }
 
     # ------------------------------------------------------------------ helpers

@@ -4,11 +4,14 @@ Every call to the network may raise `NetworkTrouble`: it means *unknown*, and th
 effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
+from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
+from .freezes import FreezeLog
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .restoring import StartCounter
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
 
@@ -27,12 +30,16 @@ __all__ = [
     "Execution",
     "EraseOutcome",
     "Inventory",
+    "FreezeLog",
     "Decide",
     "Remembered",
     "StaleRow",
+    "StartCounter",
     "Timers",
     "EscrowFiles",
     "Backups",
+    "AuditLog",
+    "Anchors",
     "NetworkTrouble",
     "StoreTrouble",
     "StoreFull",

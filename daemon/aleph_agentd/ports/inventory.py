@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from ..domain.leases import LEASE_ENDED
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
+from .audit import AuditLog
+from .freezes import FreezeLog
 from .rebuilding import Rebuilding
+from .restoring import Restoring
+from .retention import Retention
 
 
 class StaleRow(Exception):
@@ -31,7 +36,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Protocol):
+class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened
@@ -81,12 +86,33 @@ class Inventory(Rebuilding, Protocol):
         """How many rows are in these states."""
         ...
 
+    async def next_end(self) -> Vm | None:
+        """The row whose lease ends first, of all that run; None when none runs."""
+        ...
+
+    async def stuck(self, limit: int) -> list[Vm]:
+        """Rows whose teardown failed often (`Vm.stuck`), those first that were ordered to end first."""
+        ...
+
     async def due(self, now: datetime, limit: int) -> list[Vm]:
         """Rows whose `leases.due_at` has come, most urgent first."""
         ...
 
-    async def next_due_at(self) -> datetime | None:
-        """The earliest `leases.due_at` of all rows; may lie in the past."""
+    async def reap(
+        self, by: datetime | None, now: datetime, limit: int, cause: str = LEASE_ENDED
+    ) -> list[Vm]:
+        """Order the teardown of the leases that ended by then, the dearest first; None: of all leases.
+
+        The rows as they are now.
+        """
+        ...
+
+    async def hurry(self, now: datetime, crn_url: str = "") -> int:
+        """Teardowns that were postponed are due now: all, or those whose erase waits for one CRN. How many."""
+        ...
+
+    async def next_due_at(self, after: datetime | None = None) -> datetime | None:
+        """The earliest `leases.due_at` of all rows, or of those later than `after`; may lie in the past."""
         ...
 
     async def move(

@@ -1,10 +1,11 @@
 """Prices, balances and CRNs."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from ..domain.model import Crn, SignedMessage
+from ..domain.model import Crn, Expense, SignedMessage
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Market(Protocol):
 
     async def balance(self, payer: str) -> int:
         """The payer's credits, in units."""
+        ...
+
+    async def expenses(self, payer: str, since: datetime) -> list[Expense]:
+        """Every expense of the payer that was booked since then; a partial answer raises. The newest may be missing."""
         ...
 
     async def price(self) -> Price:

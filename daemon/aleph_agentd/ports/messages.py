@@ -1,5 +1,6 @@
 """The key and the CCN: what is signed, posted and said of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -91,8 +92,23 @@ class Messages(Protocol):
         """What one CCN says of it now."""
         ...
 
+    async def opinions(self, item_hash: str) -> tuple[MessageStatus, ...]:
+        """What each CCN that answers says of it now (rules.md 2); at least one."""
+        ...
+
+    async def which(self, item_hashes: Sequence[str], status: MessageStatus) -> frozenset[str]:
+        """Those INSTANCEs among at most 64 that one CCN lists as FORGOTTEN, or as PROCESSED or removing.
+
+        Not to be among them says nothing.
+        """
+        ...
+
     async def rejection(self, item_hash: str) -> Rejection | None:
         """Why it was rejected; None when the CCN does not say that it was."""
+        ...
+
+    async def sender(self, item_hash: str) -> str | None:
+        """Who signed a message, whatever became of it; None when the network does not say."""
         ...
 
     async def instances(self, sender: str) -> list[NetworkInstance]:
@@ -101,6 +117,10 @@ class Messages(Protocol):
 
     async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
         """By hash, the newest extension that this address has published; empty when it never published one."""
+        ...
+
+    async def granted(self, payer: str, agent: str) -> frozenset[str]:
+        """Which types of messages the payer lets the agent send for it; empty when it grants none."""
         ...
 
     async def removing(self, sender: str) -> frozenset[str]:

@@ -10,7 +10,7 @@ from ..domain.compute_units import MEMORY_MIB
 from ..domain.model import Crn, NetworkInstance, PublishedEnd, Vm, VmState
 from ..domain.policy import reserve_units
 from ..ports import Inventory, Market, NetworkTrouble, Signer
-from .teardown import FORGETS_PER_VM
+from .billing_end import FORGETS_PER_VM
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """From an intent on disk to a VM with an address: broadcast, `/status`, notify, the CRN's list.
 
-Before every POST and every notify the row is read again: a VM that was ordered to end, or whose lease
-is over, is never broadcast and never notified (rules.md 5).
+Before every POST and every notify the row is read again: a VM that was ordered to end, whose lease is
+over, or whose creation was frozen meanwhile is never broadcast and never notified (rules.md 5).
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from ..domain.clock import Clock
+from ..domain.errors import Denied
+from ..domain.freezes import scope_of
 from ..domain.model import LEASED, SignedMessage, Vm, VmState
 from ..ports import (
     Execution,
@@ -22,6 +24,7 @@ from ..ports import (
     NotifyOutcome,
     StaleRow,
 )
+from .freezes import Freezes
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +50,11 @@ class Stillborn(Exception):
 class Birth:
     """Carries one intent to `running`, or raises Stillborn."""
 
-    def __init__(self, inventory: Inventory, messages: Messages, hosts: Hosts, clock: Clock) -> None:
+    def __init__(
+        self, inventory: Inventory, messages: Messages, hosts: Hosts, clock: Clock, freezes: Freezes
+    ) -> None:
         self._inventory, self._messages, self._hosts, self._clock = inventory, messages, hosts, clock
+        self._freezes = freezes
         self._asked: set[str] = set()
 
     def asked(self, create_id: str) -> None:
@@ -168,6 +174,10 @@ class Birth:
         """Raises StaleRow once teardown was ordered, Stillborn once the lease is over."""
         if vm.expires_at <= self._clock.now():
             raise Stillborn("its lease ended before it ran")
+        try:
+            self._freezes.check_scope("create", scope_of(vm.project, vm.session))
+        except Denied as frozen:
+            raise Stillborn(f"creates were frozen meanwhile ({frozen.message})") from frozen
         return await self._inventory.note(vm.item_hash, states=LEASED, **facts)
 
     async def _status(self, vm: Vm) -> MessageStatus:

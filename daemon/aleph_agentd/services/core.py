@@ -7,13 +7,18 @@ from typing import Any
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .auditor import Auditor
 from .extender import Extender
+from .freezes import Freezes
 from .jobs import Jobs
+from .panic import Panic
 from .provisioner import Provisioner
 from .publisher import Publisher
 from .quotes import Planner
 from .reaper import Reaper
 from .repairs import Repairs
+from .restoration import Restoration
+from .retention import Retention
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -29,6 +34,7 @@ class Services:
     hosts: Hosts
     clock: Clock
     jobs: Jobs
+    auditor: Auditor
     treasury: Treasury
     planner: Planner
     provisioner: Provisioner
@@ -38,7 +44,11 @@ class Services:
     sweeper: Sweeper
     adopter: Adopter
     repairs: Repairs
+    restoration: Restoration
+    retention: Retention
     publisher: Publisher
+    freezes: Freezes
+    panic: Panic
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

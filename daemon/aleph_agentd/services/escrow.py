@@ -6,8 +6,8 @@ import logging
 from ..domain import escrow
 from ..domain.model import LIVE, SignedMessage, Vm
 from ..ports import EscrowFiles, Inventory, KeyMissing, Signer
+from .billing_end import FORGETS_PER_VM
 from .jobs import Jobs
-from .teardown import FORGETS_PER_VM
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,10 @@ class Escrow:
 
     async def _begin(self) -> None:
         """Every live VM; and the files of those that have ended while we did not run."""
-        after = ""
+        after, current = "", set[str]()
         while rows := await self._inventory.page(states=sorted(LIVE), limit=PAGE, after=after):
             self._behind |= dict.fromkeys(vm.item_hash for vm in rows)
+            current |= {escrow.file_name(vm.name, vm.item_hash) for vm in rows}
             after = rows[-1].item_hash
         assert self._files is not None
         try:
@@ -86,7 +87,7 @@ class Escrow:
         except OSError as error:
             self._complain(error)
             return
-        for name in names:
+        for name in sorted(set(names) - current):
             prefix = name.removesuffix(escrow.SUFFIX)[-12:]
             # A file of a VM that we do not know is somebody else's.
             for vm in await self._inventory.find(prefix):

@@ -134,6 +134,7 @@ class Health:
         except NetworkTrouble as trouble:
             log.info("health: %s", trouble)
             return
+        await self._teardown.host_answers(url)
         look.listed |= {item_hash: found.get(item_hash) for item_hash in ours}
 
     async def _knock(self, look: Look) -> None:

@@ -7,7 +7,7 @@ it is gone, the job goes on.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -17,11 +17,13 @@ from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
 from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
+from .billing_end import FORGETS_PER_VM
 from .birth import Birth, Stillborn
+from .freezes import Freezes
 from .intents import instance_spec, new_row
 from .jobs import Jobs
 from .quotes import CreateRequest, Plan, Planner
-from .teardown import FORGETS_PER_VM, Teardown
+from .teardown import Teardown
 from .treasury import Treasury, moved_too_far
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,6 @@ class Provisioner:
 
     def __init__(
         self,
-        *,
         inventory: Inventory,
         signer: Signer,
         market: Market,
@@ -60,24 +61,29 @@ class Provisioner:
         teardown: Teardown,
         clock: Clock,
         jobs: Jobs,
+        freezes: Freezes,
         installation: str,
     ) -> None:
         self._inventory, self._signer, self._market = inventory, signer, market
         self._treasury, self._planner, self._birth, self._teardown = treasury, planner, birth, teardown
         self._clock, self._jobs, self._installation = clock, jobs, installation
+        self._freezes = freezes
         self._orders: dict[str, Order] = {}
         self.draining = False
-        self.gates: list[Callable[[], None]] = [planner.breakers.check]
-        """What may stand in the way of any create, asked before it begins; each raises its Refusal."""
+        self.gates = planner.gates
+        self.ready: Callable[[], Awaitable[None]] = _at_once
+        """Waits until this daemon may sign creates; raises the Refusal of one that never may (rules.md 7)."""
 
     # ------------------------------------------------------------------ asked by tools
 
     async def create(self, plan: Plan, caller: Caller, request_key: str | None, request_hash: str) -> Order:
         """Start a create. Raises the Refusal of the first attempt's admission; the rest goes on by itself."""
+        await self.ready()
         if self.draining:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
             raise _no_key(self._signer.trouble)
+        self._freezes.check("create", caller)
         for gate in self.gates:
             gate()
         order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
@@ -106,7 +112,10 @@ class Provisioner:
         return None
 
     async def wait(self, create_id: str, seconds: float) -> Vm:
-        """The VM of a create once its job ended or the patience did. Raises its Refusal."""
+        """The VM of a create once its job ended or the patience did. Raises its Refusal.
+
+        Between two attempts that is the one that is torn down while its job goes on.
+        """
         job = self._jobs.running(f"create:{create_id}")
         if job is not None:
             await asyncio.wait({job}, timeout=seconds)
@@ -116,7 +125,7 @@ class Provisioner:
         if not attempts:
             raise Unavailable("This create never began.", "Call aleph_create_vm again.")
         last = attempts[-1]
-        if last.state not in LEASED and last.running_at is None:
+        if last.state not in LEASED and last.running_at is None and not self.under_way(create_id):
             # Its job ended before we looked, or in another life of the daemon: a failure all the same.
             raise _failure(last.name, [f"{vm.crn_name or vm.crn_hash[:12]}: {vm.cause}" for vm in attempts])
         return last
@@ -213,6 +222,7 @@ class Provisioner:
         def decide(exposure: Exposure) -> None:
             if order.tried:  # the attempt before holds the name until its CRN has erased it
                 exposure = replace(exposure, names=exposure.names - {plan.request.name})
+            self._freezes.check("create", order.caller)
             policy.evaluate(case, limits, exposure)
 
         return await self._inventory.admit(intent, decide, now)
@@ -230,6 +240,10 @@ class Provisioner:
                 "Nothing was created. Ask again; if it stays so, tell the owner: the network's prices changed.",
                 code="estimate_off",
             )
+
+
+async def _at_once() -> None:
+    return
 
 
 def _failure(name: str, tried: list[str]) -> Unavailable:

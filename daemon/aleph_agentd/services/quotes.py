@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
@@ -71,6 +71,8 @@ class Planner:
         self._treasury, self._market, self._dice = treasury, market, dice
         self._others_live = others_live
         self.breakers = Breakers(treasury.clock)
+        self.gates: list[Callable[[], None]] = [self.breakers.check]
+        """What may stand in the way of any create, asked before it begins; each raises its Refusal."""
 
     async def plan(
         self, request: CreateRequest, caller: Caller, *, confirmed: bool, quote_id: str = ""
@@ -133,12 +135,11 @@ class Planner:
     async def objections(self, plan: Plan, caller: Caller) -> list[str]:
         """What would refuse this plan now, in words; for quotes, which always answer."""
         try:
-            self.breakers.check()
+            for gate in self.gates:
+                gate()
             case = await self.case(plan, confirmed=True)
             overview = await self._treasury.overview(caller.session)
-            names = frozenset(vm.name for vm in overview.live)
-            exposure = replace(overview.exposure, names=names)
-            policy.evaluate(case, self._treasury.limits_of(caller), exposure)
+            policy.evaluate(case, self._treasury.limits_of(caller), overview.exposure)
         except Refusal as refusal:
             return [f"would be refused now ({refusal.code}): {refusal.message} {refusal.hint}"]
         return []

@@ -64,7 +64,7 @@ class Repairs:
     async def run(self, findings: Findings, *, anyway: bool) -> Findings:
         """Act; the findings that are left for people. `anyway`: a human has decided, also on many at once."""
         ends = await self.ends(findings)
-        findings = await self._take_in(findings, ends)
+        findings = await self.take_in(findings, ends)
         condemned = Condemned(
             undead=(*findings.undead, *await self._come_to_life({vm.item_hash for vm in findings.undead})),
             abandoned=self._abandoned(findings.strangers, ends),
@@ -101,13 +101,14 @@ class Repairs:
                     log.warning("%s cannot be taken in yet: %s", item.item_hash[:12], trouble)
         return adopted
 
-    # ------------------------------------------------------------------ steps
-
-    async def _take_in(self, findings: Findings, ends: Ends) -> Findings:
+    async def take_in(self, findings: Findings, ends: Ends) -> Findings:
+        """Rows for what this installation stamped; what has to wait stays among the lost."""
         adopted = await self.adopt(findings.lost, ends, "found on the network with this installation's stamp")
         known = {vm.item_hash for vm in adopted}
         left = tuple(item for item in findings.lost if item.item_hash not in known)
-        return replace(findings, adopted=tuple(adopted), lost=left)
+        return replace(findings, adopted=(*findings.adopted, *adopted), lost=left)
+
+    # ------------------------------------------------------------------ steps
 
     def _abandoned(
         self, strangers: Iterable[NetworkInstance], ends: Ends

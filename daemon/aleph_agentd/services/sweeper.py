@@ -2,19 +2,21 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ..domain.clock import Clock
-from ..domain.model import LIVE, VmState
-from ..domain.reconcile import Findings, compare
+from ..domain.model import LIVE, Vm, VmState
+from ..domain.reconcile import Findings, compare, notable
 from ..ports import Inventory, Messages, NetworkTrouble, Signer
 from .jobs import Jobs
 from .repairs import Repairs
+from .restoration import Restoration
 
 log = logging.getLogger(__name__)
 
-_LIVE_ROWS = 100_000
+_ROWS_AT_ONCE = 500
 _SESSIONS = 1000
 _FIRST_LOOK_S = 5.0
 
@@ -30,14 +32,16 @@ class Sweeper:
         clock: Clock,
         jobs: Jobs,
         repairs: Repairs,
-        *,
+        restoration: Restoration,
         installation: str,
         grace_s: float,
     ) -> None:
         self._inventory, self._messages, self._signer, self._clock = inventory, messages, signer, clock
         self._jobs, self._installation, self._grace = jobs, installation, timedelta(seconds=grace_s)
-        self._repairs = repairs
+        self._repairs, self._restoration = repairs, restoration
         self._greeted: dict[str, None] = {}
+        self.before: list[Callable[[], Awaitable[None]]] = []
+        """What else is looked at with every sweep, before it."""
         self.findings = Findings(datetime.fromtimestamp(0, UTC), trouble="no sweep has run yet")
 
     async def first_look(self, session: str) -> list[str]:
@@ -61,6 +65,8 @@ class Sweeper:
         await self._jobs.start("sweep", lambda: self._sweep(anyway=True))
 
     async def _sweep(self, *, anyway: bool = False) -> None:
+        for look in self.before:
+            await look()
         before, self.findings = self.findings, await self._look()
         known = {orphan.item_hash for orphan in before.orphans} | {vm.item_hash for vm in before.undead}
         now = self._clock.now()
@@ -75,6 +81,9 @@ class Sweeper:
         if self.findings.trouble:
             log.warning("sweep: %s", self.findings.trouble)
             return
+        self.findings = await self._restoration.fold_in(self.findings)
+        if self._restoration.pending:
+            return  # what it lacks may be why something looks wrong
         self.findings = await self._repairs.run(self.findings, anyway=anyway)
         if self.findings.halted:
             log.error("sweep halted: %s", self.findings.halted)
@@ -90,12 +99,23 @@ class Sweeper:
         except NetworkTrouble as trouble:
             # What was seen last stays: it is still the best guess, and it counts against the limits.
             return replace(self.findings, at=now, trouble=f"the network could not be listed: {trouble}")
-        rows = await self._inventory.known([item.item_hash for item in listing])
-        live = await self._inventory.page(states=sorted(LIVE), limit=_LIVE_ROWS)
+        known, rows = await self._rows({item.item_hash for item in listing if item.sender == sender})
+        if not listing:
+            rows = await self._restoration.still_billed(rows)
         seen = compare(
-            listing, rows, live, installation=self._installation, sender=sender, now=now, grace=self._grace
+            listing, known, rows, installation=self._installation, sender=sender, now=now, grace=self._grace
         )
         if seen.trouble:
             return replace(self.findings, at=now, trouble=seen.trouble)
         empty = bool(seen.strangers) and not await self._inventory.count(list(VmState))
         return replace(seen, empty_inventory=empty)
+
+    async def _rows(self, listed: set[str]) -> tuple[set[str], list[Vm]]:
+        """Which of the listed hashes have a row, and the rows to be looked at: mostly few of very many."""
+        known, rows, after = set[str](), list[Vm](), ""
+        while page := await self._inventory.page(states=sorted(LIVE), limit=_ROWS_AT_ONCE, after=after):
+            known |= listed & {vm.item_hash for vm in page}
+            rows += [vm for vm in page if notable(vm, listed)]
+            after = page[-1].item_hash
+        rest = await self._inventory.known(sorted(listed - known))
+        return known | rest.keys(), [*rows, *rest.values()]

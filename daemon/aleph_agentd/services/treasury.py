@@ -19,7 +19,7 @@ QUOTE_VALID_S = 600
 MAX_QUOTES = 500
 MAX_PRICE_MOVE = Decimal("0.05")
 _OVERVIEW_AGE_S = 2.0
-_LISTED = 1000
+_NEWEST, _STUCK = 10, 100
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,15 @@ class Quote:
 
 
 class Overview(NamedTuple):
-    """One consistent look at the inventory."""
+    """One look at the inventory; it costs the same however many VMs there are."""
 
     exposure: Exposure
-    live: list[Vm]
-    """The newest live VMs, at most 1,000."""
+    newest: list[Vm]
+    """The newest live VMs, at most 10."""
+    next_end: Vm | None
+    """Whose lease ends first."""
+    stuck: list[Vm]
+    """Whose teardown failed often, at most 100."""
 
 
 class Treasury:
@@ -118,8 +122,12 @@ class Treasury:
         if kept and kept[0] == version and time.monotonic() - kept[1] < _OVERVIEW_AGE_S:
             return kept[2]
         exposure = await self._inventory.exposure(session, self.clock.now())
-        live = await self._inventory.page(states=sorted(LIVE), limit=_LISTED)
-        overview = Overview(exposure, live)
+        overview = Overview(
+            exposure,
+            newest=await self._inventory.page(states=sorted(LIVE), limit=_NEWEST),
+            next_end=await self._inventory.next_end(),
+            stuck=await self._inventory.stuck(_STUCK),
+        )
         self._overviews[session] = (version, time.monotonic(), overview)
         while len(self._overviews) > 64:
             self._overviews.popitem(last=False)
@@ -150,6 +158,10 @@ class Treasury:
             if fits and quote_id in ("", quote.id):
                 return quote
         return None
+
+    def void_quotes(self) -> None:
+        """Forget what was shown: it was priced against books that are not to be relied on."""
+        self._quotes.clear()
 
     def use_quote(self, quote: Quote) -> bool:
         """Spend a quote; False when it was spent before."""

@@ -6,8 +6,6 @@ from ..domain.errors import Refusal
 from .base import Answer, Arguments, Call, Tool
 from .views import VmView, footer, overview_of, vm_view
 
-_LISTED = 10
-
 
 class BalanceArguments(Arguments):
     """None."""
@@ -65,7 +63,7 @@ async def run(call: Call, _: BalanceArguments) -> Balance:
         reserved_credits=money.in_credits(exposure.reserved_units),
         reserved_usd=money.in_usd(exposure.reserved_units),
         active_vm_count=exposure.live_vms,
-        active_vms=[vm_view(vm, now, call.caller.session) for vm in overview.live[:_LISTED]],
+        active_vms=[vm_view(vm, now, call.caller.session) for vm in overview.newest],
         affordable=affordable,
         warnings=warnings,
     )

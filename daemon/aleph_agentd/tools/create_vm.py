@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from ..domain import money, policy
 from ..domain.clock import iso, span
 from ..domain.compute_units import TIERS, check_tier
-from ..domain.errors import Denied, Unavailable
+from ..domain.errors import Denied, Unavailable, Unknown
 from ..domain.model import LEASED, Vm, VmState
 from ..domain.names import check_name, check_ssh_pubkey
 from ..services.provisioner import PATIENCE_S
@@ -138,8 +138,18 @@ async def _wait(call: Call, create_id: str) -> Vm:
         vm = await call.services.provisioner.wait(create_id, min(_PROGRESS_S, left))
         left -= _PROGRESS_S
         if left <= 0 or not call.services.provisioner.under_way(create_id):
-            return await call.services.provisioner.wait(create_id, 0)
+            return _alive(await call.services.provisioner.wait(create_id, 0))
         await call.report(_STEPS.get(vm.state, 0), 3, f"{vm.name}: {vm.cause}")
+
+
+def _alive(vm: Vm) -> Vm:
+    """A VM that is there; not the one of an attempt that failed while the next one has not begun."""
+    if vm.state in LEASED or vm.running_at is not None:
+        return vm
+    raise Unknown(
+        f"{vm.name} is not there yet: {vm.cause}; another CRN may still be tried.",
+        "Look at aleph_list_my_vms in a minute before you create it again.",
+    )
 
 
 async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
@@ -186,12 +196,14 @@ async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
         placement=why,
         **_prices(vm.hourly_units, money.cost_units(vm.rate, seconds)),
         ttl_expires_at=iso(vm.expires_at),
-        next=_next(vm, (vm.expires_at - now).total_seconds()),
+        next=_next(call, vm, (vm.expires_at - now).total_seconds()),
         warnings=tried,
     )
 
 
-def _next(vm: Vm, seconds: float) -> str:
+def _next(call: Call, vm: Vm, seconds: float) -> str:
+    if vm.state not in LEASED and call.services.provisioner.under_way(vm.create_id):
+        return f"This VM did not work out ({vm.cause}), and another one is tried: see aleph_list_my_vms in a minute. Do not create it again."
     if vm.state not in LEASED:
         return f"This VM has ended ({vm.cause}). For another, call aleph_create_vm as a new request."
     soon = "" if vm.state is VmState.RUNNING else "; it is still being set up"

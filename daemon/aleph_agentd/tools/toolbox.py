@@ -9,16 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..domain.acting import act_of, on_behalf_of
 from ..domain.caller import Caller, Progress
 from ..domain.errors import BadInput, Conflict, NotFound, Unavailable
 from ..ports import StoreFull, StoreTrouble
 from ..services.core import Services
-from . import check_balance, create_vm, destroy_vm, extend_vm, list_crns, list_my_vms, wait_vm
-from .base import Arguments, Call, Tool
+from . import check_balance, create_vm, destroy_vm, extend_vm, freeze, list_crns, list_my_vms, wait_vm
+from .base import Answer, Arguments, Call, Tool
+from .trail import audited
 
 ALL: tuple[Tool, ...] = tuple(
     module.TOOL
-    for module in (check_balance, list_crns, create_vm, wait_vm, list_my_vms, extend_vm, destroy_vm)
+    for module in (check_balance, list_crns, create_vm, wait_vm, list_my_vms, extend_vm, destroy_vm, freeze)
 )
 
 INSTRUCTIONS = """\
@@ -57,6 +59,21 @@ class Toolbox:
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """The tool's structured answer. Raises Refusal."""
+        # Of one session only: nobody can replay, or take, another session's request.
+        request_key = f"{caller.session}/{request_key}" if request_key else None
+        with (
+            on_behalf_of(act_of(caller, request_key)),
+            audited(self._services.auditor, name, caller) as trail,
+        ):
+            tool = self._tool(name)
+            trail.read_only = tool.read_only
+            trail.arguments = parsed = parse(tool, arguments)
+            trail.digest = digest = hashlib.sha256(f"{name}\0{parsed.model_dump_json()}".encode()).hexdigest()
+            call = Call(self._services, caller, request_key, digest, progress)
+            trail.answer = answer = await self._run(tool, parsed, call)
+        return answer.model_dump(mode="json")
+
+    def _tool(self, name: str) -> Tool:
         tool = self._tools.get(name)
         if tool is None:
             raise NotFound(
@@ -64,15 +81,13 @@ class Toolbox:
                 f"The tools are: {', '.join(self._tools)}.",
                 code="unknown_tool",
             )
-        parsed = parse(tool, arguments)
-        digest = hashlib.sha256(f"{name}\0{parsed.model_dump_json()}".encode()).hexdigest()
-        # Of one session only: nobody can replay, or take, another session's request.
-        request_key = f"{caller.session}/{request_key}" if request_key else None
-        call = Call(self._services, caller, request_key, digest, progress)
+        return tool
+
+    async def _run(self, tool: Tool, parsed: Arguments, call: Call) -> Answer:
         try:
-            async with self._turn(None if tool.read_only else request_key):
+            async with self._turn(None if tool.read_only else call.request_key):
                 await self._refuse_reuse(call, tool)
-                answer = await tool.run(call, parsed)
+                return await tool.run(call, parsed)
         except StoreFull as full:
             raise Unavailable(
                 f"The inventory cannot be written: {full}.",
@@ -85,7 +100,6 @@ class Toolbox:
                 "Ask the owner to run: aleph-agentctl status",
                 code="store",
             ) from trouble
-        return answer.model_dump(mode="json")
 
     @asynccontextmanager
     async def _turn(self, request_key: str | None) -> AsyncIterator[None]:

@@ -101,16 +101,12 @@ async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
     now = call.services.clock.now()
     treasury = call.services.treasury
     left = treasury.budget_left(treasury.limits_of(call.caller), overview.exposure)
-    ends = [vm.expires_at] if vm and vm.state in LEASED else []
-    if vm is None:
-        ends = [row.expires_at for row in overview.live if row.state in LEASED]
+    ending = vm if vm and vm.state in LEASED else overview.next_end if vm is None else None
     return {
-        "expires_in": span((min(ends) - now).total_seconds()) if ends else None,
+        "expires_in": span((ending.expires_at - now).total_seconds()) if ending else None,
         "budget_left": None if left is None else money.in_credits(left),
         "budget_left_usd": None if left is None else money.in_usd(left),
-        "stuck": [
-            f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.live if row.stuck
-        ][:10],
+        "stuck": [f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.stuck[:10]],
         "alerts": [*alerts(call.services), *call.caller.notices],
     }
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aleph_agentd.adapters.timers import SchedulerTimers
+from aleph_agentd.domain.acting import BY_ITSELF, Act, acting, on_behalf_of
 
 
 @pytest.fixture
@@ -126,3 +127,15 @@ async def test_stopping_twice_is_harmless() -> None:
     timers.start()
     timers.stop()
     timers.stop()
+
+
+async def test_an_alarm_is_the_daemon_s_own_doing_whoever_set_it(timers: SchedulerTimers) -> None:
+    """It is not done on behalf of whose change has moved it."""
+    rang: asyncio.Future[Act] = asyncio.get_running_loop().create_future()
+
+    async def ring() -> None:
+        rang.set_result(acting())
+
+    with on_behalf_of(Act("agent uid=1 pid=2")):
+        timers.at("alarm", _in(0), ring)
+    assert await asyncio.wait_for(rang, 10) == BY_ITSELF

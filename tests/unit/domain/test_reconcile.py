@@ -1,12 +1,13 @@
 """The difference between the network and the inventory."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from aleph_agentd.domain.model import NetworkInstance, PublishedEnd, Stamp, Vm, VmState
-from aleph_agentd.domain.reconcile import Findings, abandoned, compare, lease_end, too_many
+from aleph_agentd.domain.reconcile import Findings, abandoned, compare, lease_end, notable, too_many
 from support.inventory import HOUR, NOW, a_hash, a_vm
 
 GRACE = timedelta(minutes=15)
@@ -29,8 +30,8 @@ def _compare(listing: list[NetworkInstance], rows: list[Vm] = []) -> Findings:  
     listed = {item.item_hash for item in listing}
     return compare(
         listing,
-        {vm.item_hash: vm for vm in rows if vm.item_hash in listed},
-        [vm for vm in rows if vm.state not in (VmState.GONE, VmState.FAILED)],
+        listed & {vm.item_hash for vm in rows},
+        [vm for vm in rows if notable(vm, {item.item_hash for item in listing if item.sender == US})],
         installation="home",
         sender=US,
         now=NOW,
@@ -183,3 +184,32 @@ def test_another_installation_s_vm_is_abandoned_an_hour_past_its_lease(ends: Any
 def test_more_than_five_or_more_than_half_are_too_many(ending: int, live: int, halted: bool) -> None:
     """One alone is no mass."""
     assert bool(too_many(ending, live)) is halted
+
+
+def test_a_row_that_both_sides_agree_on_need_not_be_looked_at() -> None:
+    """Of ten thousand rows a sweep keeps the few that are notable."""
+    listed = {a_hash(1)}
+    assert not notable(_live(1), listed)
+    assert notable(_live(1, warned="stale"), listed)
+    assert notable(_live(1, host_ipv4=""), listed)
+    assert notable(_live(2), listed)
+    assert notable(a_vm(1, state=VmState.GONE), listed)
+    assert not notable(a_vm(2, state=VmState.GONE), listed)
+
+
+def test_an_inventory_that_lost_thousands_of_rows_is_compared_at_once() -> None:
+    """One look at each: comparing all with all would hold up everything else for minutes."""
+    looks = 0
+
+    class Counted(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    stamp = Stamp("home", "l", NOW)
+    listing = [replace(_listed(n, stamp=stamp), item_hash=Counted(a_hash(n))) for n in range(300)]
+    assert len(_compare(listing).lost) == 300
+    assert looks < 3 * len(listing)

@@ -66,7 +66,7 @@ def caller() -> tuple[Caller, Connection]:
 async def test_a_copy_is_fetched_in_pieces_and_goes_with_its_connection(
     keeping: Keeping, copies: Copies
 ) -> None:
-    """To the last byte; after the end of the file there is nothing."""
+    """rules.md 25: To the last byte; after the end of the file there is nothing."""
     one, connection = caller()
     size = (await keeping.begin(connection, {}))["size"]
     pieces: list[bytes] = []

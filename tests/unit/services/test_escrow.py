@@ -85,6 +85,27 @@ async def test_a_start_writes_what_is_missing_and_takes_away_what_has_ended(
     assert names(directory) == sorted([name_of(live), theirs])
 
 
+async def test_a_start_looks_up_only_the_files_of_vms_that_do_not_live(
+    world: World, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ten thousand files one look at each would keep the inventory busy for half a minute."""
+    live, ended = await world.create(name="live"), await world.create(name="ended")
+    await world.end(ended)
+    directory.mkdir()
+    for vm in (live, ended):
+        (directory / name_of(vm)).touch()
+    looked_up, find = [], world.inventory.find
+
+    async def recorded(reference: str, limit: int = 10) -> list[Vm]:
+        looked_up.append(reference)
+        return await find(reference, limit)
+
+    monkeypatch.setattr(world.inventory, "find", recorded)
+    await keeper(world, directory).run()
+    assert looked_up == [ended.item_hash[:12]]
+    assert names(directory) == [name_of(live)]
+
+
 async def test_a_failing_disk_is_told_and_what_is_missing_is_written_later(
     world: World, directory: Path
 ) -> None:

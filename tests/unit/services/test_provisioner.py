@@ -142,6 +142,20 @@ async def test_a_crn_that_does_not_take_it_is_torn_down_before_the_next_best_is_
     assert order.tried[0].startswith(first.name)
 
 
+async def test_between_two_attempts_a_create_is_not_called_failed(world: World) -> None:
+    """Whoever waits is not told that nothing comes of it, while a VM comes of it."""
+    first, second = world.network.crn_list[:2]
+    world.network.crn_does[first.hash] = "refuses"
+    order = await world.order()
+    hold = world.network.hold("estimate")
+    await hold.arrival()
+    waited = await world.services.provisioner.wait(order.create_id, 0)
+    assert (waited.crn_hash, waited.running_at) == (first.hash, None)
+    hold.go.set()
+    vm = await world.services.provisioner.wait(order.create_id, 30)
+    assert (vm.state, vm.crn_hash) == (VmState.RUNNING, second.hash)
+
+
 async def test_at_most_three_crns_are_tried_and_the_refusal_tells_of_each(world: World) -> None:
     """Then it is the agent's turn."""
     for crn in world.network.crn_list:
@@ -235,6 +249,22 @@ async def test_patience_ends_before_the_create_does(world: World) -> None:
     hold.go.set()
     await world.quiet()
     assert (await world.row(vm)).state is VmState.RUNNING
+
+
+async def test_patience_that_ends_between_two_attempts_is_no_refusal(world: World) -> None:
+    """The first CRN refused, and its VM is being ended; the create goes on, and must not be called failed."""
+    first, second = world.network.crn_list[:2]
+    world.network.crn_does[first.hash] = "refuses"
+    world.tick_at("notify")
+    instance, forget = world.network.hold("post"), world.network.hold("post")
+    order = await world.order()
+    instance.go.set()
+    await forget.arrival()
+    vm = await world.services.provisioner.wait(order.create_id, 0)
+    assert (vm.state, vm.crn_hash) == (VmState.DESTROYING, first.hash)
+    forget.go.set()
+    vm = await world.services.provisioner.wait(order.create_id, 30)
+    assert (vm.state, vm.crn_hash) == (VmState.RUNNING, second.hash)
 
 
 async def test_a_create_that_failed_before_it_was_waited_for_is_still_a_refusal(world: World) -> None:

@@ -31,35 +31,34 @@ async def test_the_dearest_due_lease_is_ended_first(machine: Any) -> None:
     async with machine.life(balance_guard_percent=100) as world:
         for name, units in (("small", 1), ("large", 8), ("middle", 4)):
             await world.create(name=name, compute_units=units, ttl_hours=1)
-        ordered: list[str] = []
-        order = world.services.teardown.order
+        started: list[str] = []
+        start = world.services.teardown.start
 
-        async def watch(item_hash: str, cause: str, **facts: Any) -> Any:
-            vm = await order(item_hash, cause, **facts)
-            ordered.append(vm.name)
-            return vm
+        def watch(vm: Any) -> Any:
+            started.append(vm.name)
+            return start(vm)
 
-        world.services.teardown.order = watch  # type: ignore[method-assign]
+        world.services.teardown.start = watch  # type: ignore[method-assign]
         world.clock.forward(hours=2)
         await world.services.reaper.run()
-        assert ordered == ["large", "middle", "small"]
+        assert started == ["large", "middle", "small"]
 
 
 async def test_an_extension_that_came_first_saves_the_vm(world: World) -> None:
-    """rules.md 6: the reaper read the row before, and decides on that version of the lease."""
+    """rules.md 6: read and changed in one transaction, there is no in between; the loser is told."""
     vm = await world.create(ttl_hours=1)
-    due = world.inventory.due
+    reap = world.inventory.reap
     world.clock.forward(seconds=3599)
 
-    async def extended_meanwhile(now: Any, limit: int) -> Any:
-        world.clock.forward(seconds=1)
-        rows = await due(world.clock.now(), limit)
-        world.clock.forward(seconds=-1)
-        await world.services.extender.extend(vm, 1, ALICE)
-        world.clock.forward(seconds=1)
-        return rows
+    async def extended_just_before(*arguments: Any) -> Any:
+        if (await world.row(vm)).lease_version == 1:
+            world.clock.forward(seconds=-1)
+            await world.services.extender.extend(vm, 1, ALICE)
+            world.clock.forward(seconds=1)
+        return await reap(*arguments)
 
-    world.inventory.due = extended_meanwhile  # type: ignore[method-assign]
+    world.inventory.reap = extended_just_before  # type: ignore[method-assign]
+    world.clock.forward(seconds=1)
     await world.services.reaper.run()
     row = await world.row(vm)
     assert (row.state, row.expires_at) == (VmState.RUNNING, NOON + 2 * HOUR)
@@ -113,6 +112,44 @@ async def test_overdue_rows_do_not_make_the_alarm_spin(world: World) -> None:
     assert (await world.row(vm)).state is VmState.GONE
 
 
+async def test_changes_neither_postpone_the_alarm_nor_hide_the_next_end_behind_what_is_overdue(
+    world: World,
+) -> None:
+    """While many VMs are torn down some row is always overdue, and there is a change every few milliseconds."""
+    first, second = await world.create(name="first", ttl_hours=1), await world.create(ttl_hours=2)
+    world.clock.forward(seconds=7199.5)
+    hold = world.network.hold("post")
+    await world.services.reaper.run()
+    await hold.arrival()
+    looked_at = world.clock.now()
+    await world.inventory.note(first.item_hash, next_attempt_at=NOON)
+    for _ in range(3):
+        world.clock.forward(seconds=0.1)
+        await world.services.reaper.arm()
+        assert world.timers.when("next deadline") == second.expires_at
+    await world.services.extender.extend(second, 1, ALICE)
+    for _ in range(3):
+        world.clock.forward(seconds=0.2)
+        await world.services.reaper.arm()
+        assert world.timers.when("next deadline") == looked_at + timedelta(seconds=1)
+    hold.go.set()
+    await world.quiet()
+
+
+async def test_a_lease_that_ended_during_a_pass_is_looked_at_at_once(world: World) -> None:
+    """It is not among what the pass has seen."""
+    vm = await world.create(ttl_hours=1)
+    due = world.inventory.due
+
+    async def slowly(*arguments: Any) -> Any:
+        world.clock.forward(hours=1)
+        return await due(*arguments)
+
+    world.inventory.due = slowly  # type: ignore[method-assign]
+    await world.services.reaper.run()
+    assert world.timers.when("next deadline") == vm.expires_at <= world.clock.now()
+
+
 async def test_a_row_that_is_being_worked_on_is_not_worked_on_twice(world: World) -> None:
     """Passes join: one FORGET, one erase."""
     await world.create(ttl_hours=1)
@@ -125,6 +162,21 @@ async def test_a_row_that_is_being_worked_on_is_not_worked_on_twice(world: World
     hold.go.set()
     await world.quiet()
     assert len(world.network.of_kind("FORGET")) == len(world.network.asked("erase")) == 1
+
+
+async def test_many_due_leases_are_ordered_by_few_transactions(machine: Any) -> None:
+    """A thousand leases that end together must not wait for a thousand commits."""
+    async with machine.life(max_concurrent_vms=9, balance_guard_percent=100) as world:
+        vms = [await world.create(name=f"vm-{n}", ttl_hours=1) for n in range(8)]
+        world.clock.forward(hours=1)
+        holds = [world.network.hold("post") for _ in vms]
+        before = world.inventory.version
+        await world.services.reaper.run()
+        assert {(await world.row(vm)).state for vm in vms} == {VmState.DESTROYING}
+        assert world.inventory.version == before + 2, "the order, and the look that finds no more"
+        for hold in holds:
+            hold.go.set()
+        await world.quiet()
 
 
 async def test_a_lost_alarm_costs_nothing(world: World) -> None:

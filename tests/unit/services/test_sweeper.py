@@ -1,9 +1,13 @@
 """Comparing the network with the inventory, and what is told of it."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from aleph_agentd.domain.model import Stamp, VmState
+from aleph_agentd.services import sweeper
 from support.world import World
 
 
@@ -120,3 +124,23 @@ async def test_a_session_s_first_call_sweeps_once(world: World) -> None:
     world.network.fail("instances")
     [warning] = await world.services.sweeper.first_look("bob")
     assert "could not be listed" in warning
+
+
+async def test_a_sweep_looks_at_every_row_however_many_it_reads_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the one behind the last page, and at a tombstone that is listed."""
+    monkeypatch.setattr(sweeper, "_ROWS_AT_ONCE", 2)
+    world.services.treasury.limits = replace(world.services.treasury.limits, max_concurrent_vms=10)
+    made = [await world.create(name=f"vm-{n}") for n in range(5)]
+    ended = await world.create(name="ended")
+    await world.end(ended)
+    world.network.statuses[ended.item_hash] = world.network.next_instance
+    for vm in (made[0], made[4]):
+        del world.network.statuses[vm.item_hash], world.network.messages[vm.item_hash]
+    world.clock.forward(hours=1)
+    await world.services.sweeper.run()
+    findings = world.services.sweeper.findings
+    assert {vm.item_hash for vm in findings.stale} == {made[0].item_hash, made[4].item_hash}
+    assert [vm.item_hash for vm in findings.undead] == [ended.item_hash]
+    assert (findings.orphans, findings.lost, findings.listed) == ((), (), 4)

@@ -1,6 +1,7 @@
 """Ending VMs: each step, and everything that can stand in its way."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 
 from aleph_agentd.domain.leases import UNKNOWN_PROOF
 from aleph_agentd.domain.model import STUCK_AFTER_ATTEMPTS, Vm, VmState
-from aleph_agentd.ports import MessageStatus
-from aleph_agentd.services.teardown import FORGETS_PER_VM
+from aleph_agentd.ports import MessageStatus, NetworkTrouble
+from aleph_agentd.services.billing_end import FORGETS_PER_VM
 from support.clock import NOON
 from support.world import World
 
@@ -306,13 +307,19 @@ async def test_while_it_costs_money_retries_are_at_most_minutes_apart(world: Wor
     assert row.next_attempt_at - world.clock.now() <= timedelta(minutes=3)
 
 
-async def test_five_minutes_after_its_end_it_is_looked_up_once_more(world: World) -> None:
-    """Then never again."""
+async def test_it_is_looked_up_five_minutes_after_its_end_and_half_an_hour_after_its_billing_s(
+    world: World,
+) -> None:
+    """A late notify, another CCN (rules.md 2); then never again."""
     vm = await world.create()
     row = await world.end(vm)
     assert row.verified_at is None
     assert await world.inventory.next_due_at() == world.clock.now() + timedelta(minutes=5)
     world.clock.forward(minutes=5)
+    row = await world.passes(vm)
+    assert row.verified_at == world.clock.now()
+    assert await world.inventory.next_due_at() == NOON + timedelta(minutes=30)
+    world.clock.forward(minutes=25)
     row = await world.passes(vm)
     assert row.verified_at == world.clock.now()
     assert await world.inventory.next_due_at() is None
@@ -392,3 +399,136 @@ async def test_no_more_than_four_erases_go_to_one_host_at_once(machine: Any) -> 
             hold.go.set()
         await world.quiet()
         assert {vm.state for vm in await world.rows()} == {VmState.GONE}
+
+
+async def test_what_one_ccn_denies_and_another_bills_is_forgotten(world: World) -> None:
+    """rules.md 2: one CCN is not the network."""
+    vm = await _unprocessed(world, MessageStatus.UNKNOWN)
+    world.network.elsewhere = {vm.item_hash: MessageStatus.PROCESSED}
+    row = await world.passes(vm)
+    assert len(world.network.of_kind("FORGET")) == 1
+    assert (row.state, row.billing) == (VmState.DESTROYING, True), "posted, and not confirmed by anybody"
+    world.network.elsewhere = {vm.item_hash: MessageStatus.FORGOTTEN}
+    row = await world.passes(vm)
+    assert (row.state, row.billing) == (VmState.GONE, False)
+
+
+async def test_a_rejection_that_two_ccns_agree_on_needs_no_half_hour(world: World) -> None:
+    """Nobody holds its bytes back: both have seen and refused them."""
+    vm = await _unprocessed(world, MessageStatus.REJECTED)
+    assert (await world.passes(vm)).state is VmState.DESTROYING
+    world.network.elsewhere = {}
+    row = await world.passes(vm)
+    assert row.state is VmState.FAILED
+    assert await world.money(vm) == (0, 0)
+
+
+async def test_an_unknown_message_is_watched_for_half_an_hour_whoever_agrees(world: World) -> None:
+    """rules.md 5: its bytes may still be on their way."""
+    vm = await _unprocessed(world, MessageStatus.UNKNOWN)
+    world.network.elsewhere = {}
+    row = await world.passes(vm, 5)
+    assert (row.state, row.unknown_since is not None) == (VmState.DESTROYING, True)
+
+
+async def test_a_vm_that_only_another_ccn_bills_again_is_torn_down_again(world: World) -> None:
+    """The second look is on a second host if there is one."""
+    vm = await world.create()
+    await world.end(vm)
+    world.network.elsewhere = {vm.item_hash: MessageStatus.PROCESSED}
+    world.clock.forward(minutes=5)
+    row = await world.passes(vm)
+    assert (row.state, row.billing, row.verified_at) == (VmState.DESTROYING, True, None)
+
+
+async def test_an_erase_that_nobody_can_confirm_is_given_up_after_a_week_off_the_list(world: World) -> None:
+    """rules.md 1: its billing has ended long ago; the row says that nobody saw the end."""
+    vm = await world.create()
+    _crn_does(world, vm, "silent")
+    listed = world.network.crn_list
+    row = await world.end(vm)
+    assert row.host_lost_at is None, "silent, but still on the list"
+    world.network.crn_list = tuple(crn for crn in listed if crn.hash != vm.crn_hash)
+    await _url_is_silent(world, vm)
+    row = await world.passes(vm)
+    assert row.host_lost_at == world.clock.now()
+    world.clock.forward(days=6, hours=23)
+    row = await world.passes(vm)
+    assert row.state is VmState.DESTROYING
+    world.clock.forward(hours=2)
+    row = await world.passes(vm)
+    assert (row.state, row.warned, row.erased_at) == (VmState.GONE, "gone_unverified", None)
+    row = await world.passes(vm)
+    assert row.verified_at is not None, "its status is looked up once more all the same"
+
+
+async def _url_is_silent(world: World, vm: Vm) -> None:
+    """A CRN that left the list does not answer either: the fake knows moods by the list alone."""
+
+    async def hang_up(_: str) -> None:
+        raise NetworkTrouble(vm.crn_url, "no answer in time")
+
+    world.network.before("erase", hang_up)
+
+
+async def test_a_crn_that_moved_is_found_at_its_new_address(world: World) -> None:
+    """By its hash on the list; the wait for it begins anew."""
+    vm = await world.create()
+    world.network.fail("erase", times=2)
+    await world.end(vm)
+    moved = [replace(crn, url="http://127.0.0.99:8000") for crn in world.network.crn_list]
+    world.network.crn_list = (*moved[:1], *world.network.crn_list[1:])
+    row = await world.passes(vm)
+    assert row.crn_url == "http://127.0.0.99:8000"
+    assert (await world.passes(vm)).state is VmState.GONE
+
+
+async def test_an_empty_list_of_crns_says_nothing_about_any_of_them(world: World) -> None:
+    """Promise 5."""
+    vm = await world.create()
+    await _url_is_silent(world, vm)
+    world.network.crn_list = ()
+    assert (await world.end(vm)).host_lost_at is None
+
+
+async def test_a_crn_that_answers_again_makes_all_its_vms_due_at_once(world: World) -> None:
+    """They had backed off; whoever hears from it first tells."""
+    vms = [await world.create(name=f"vm-{n}") for n in range(3)]
+    _crn_does(world, vms[0], "silent")
+    for vm in vms:
+        await world.end(vm)
+    assert min([(await world.row(vm)).next_attempt_at or NOON for vm in vms[:2]]) > world.clock.now()
+    _crn_does(world, vms[0], "accepts")
+    await world.services.teardown.run(vms[2].item_hash)
+    due = await world.inventory.due(world.clock.now(), 10)
+    assert {vm.item_hash for vm in due} == {vm.item_hash for vm in vms[:2]}
+    await world.services.reaper.run()
+    await world.quiet()
+    assert {vm.state for vm in await world.rows()} == {VmState.GONE}
+
+
+async def test_a_silent_crn_is_asked_now_and_then_whether_it_is_back(world: World) -> None:
+    """However long its VMs have backed off: the first answer makes them due."""
+    vm = await world.create()
+    _crn_does(world, vm, "silent")
+    row = await world.end(vm, passes=8)
+    await world.services.teardown.probe_hosts()
+    assert await world.row(vm) == row
+    _crn_does(world, vm, "accepts")
+    await world.services.teardown.probe_hosts()
+    assert [due.item_hash for due in await world.inventory.due(world.clock.now(), 10)] == [vm.item_hash]
+    assert (await world.passes(vm)).state is VmState.GONE
+    asked = len(world.network.asked("executions"))
+    await world.services.teardown.probe_hosts()
+    assert len(world.network.asked("executions")) == asked, "it answers: nobody has to ask"
+
+
+async def test_a_payer_that_took_our_authority_back_does_not_cost_all_kill_switches(world: World) -> None:
+    """Each one that is posted meanwhile is burnt (rules.md 3): few tries, and the reason is shown."""
+    vm = await world.create()
+    world.network.revoked = True
+    row = await world.end(vm)
+    assert "has not authorised" in row.last_error
+    assert row.next_attempt_at == world.clock.now() + timedelta(minutes=10)
+    world.network.revoked = False
+    assert (await world.passes(vm)).state is VmState.GONE

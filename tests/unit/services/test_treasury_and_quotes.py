@@ -8,6 +8,7 @@ import pytest
 
 from aleph_agentd.domain.caller import SessionLimits
 from aleph_agentd.domain.errors import BadInput, Unavailable
+from aleph_agentd.domain.model import VmState
 from aleph_agentd.services import treasury as treasury_module
 from aleph_agentd.services.treasury import MAX_QUOTES, QUOTE_VALID_S
 from support.world import ALICE, BOB, World, a_request
@@ -181,10 +182,29 @@ async def test_an_overview_is_read_again_only_when_something_changed(
     monkeypatch.setattr(world.inventory, "exposure", count)
     monkeypatch.setattr(treasury_module, "_OVERVIEW_AGE_S", 3600)
     for _ in range(5):
-        assert len((await world.services.treasury.overview("alice")).live) == 1
+        assert len((await world.services.treasury.overview("alice")).newest) == 1
     assert reads == 1
     await world.create(name="two")
-    assert len((await world.services.treasury.overview("alice")).live) == 2
+    assert len((await world.services.treasury.overview("alice")).newest) == 2
+
+
+async def test_an_overview_tells_the_next_end_and_what_is_stuck_of_all_vms(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only of the newest."""
+    monkeypatch.setattr(treasury_module, "_NEWEST", 1)
+    failing = await world.create(name="failing", ttl_hours=1)
+    world.clock.forward(seconds=1)
+    first = await world.create(name="first", ttl_hours=2)
+    world.clock.forward(seconds=1)
+    newest = await world.create(name="newest", ttl_hours=3)
+    now = world.clock.now()
+    await world.inventory.move(failing.item_hash, VmState.DESTROYING, "asked", now, attempts=6)
+    overview = await world.services.treasury.overview("alice")
+    assert [vm.item_hash for vm in overview.newest] == [newest.item_hash]
+    assert overview.next_end is not None
+    assert overview.next_end.item_hash == first.item_hash
+    assert [vm.item_hash for vm in overview.stuck] == [failing.item_hash]
 
 
 async def test_a_session_s_wishes_tighten_its_own_limits_only(world: World) -> None:

@@ -182,8 +182,8 @@ def test_annotations_are_complete_and_do_not_contradict(tool: Tool) -> None:
     assert listed["title"] == hints["title"] == tool.title
     assert not (hints["readOnlyHint"] and hints["destructiveHint"])
     assert hints["destructiveHint"] is (tool.name == "aleph_destroy_vm")
-    spends = {"aleph_create_vm", "aleph_extend_vm", "aleph_destroy_vm"}
-    assert hints["readOnlyHint"] is (tool.name not in spends)
+    changes = {"aleph_create_vm", "aleph_extend_vm", "aleph_destroy_vm", "aleph_freeze"}
+    assert hints["readOnlyHint"] is (tool.name not in changes)
 
 
 @each_tool

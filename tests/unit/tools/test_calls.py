@@ -10,7 +10,7 @@ from aleph_agentd.domain.caller import Caller, SessionLimits
 from aleph_agentd.domain.errors import Conflict, Denied, NotFound, Refusal, Unavailable
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.ports import MessageStatus
-from aleph_agentd.tools import wait_vm
+from aleph_agentd.tools import create_vm, wait_vm
 from aleph_agentd.tools.toolbox import Toolbox
 from support.world import ALICE, BOB, HUMAN, Machine, World
 
@@ -272,6 +272,7 @@ async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine)
             "aleph_wait_vm": {"item_hash": "box"},
             "aleph_list_my_vms": {},
             "aleph_extend_vm": {"item_hash": "box", "additional_hours": 1},
+            "aleph_freeze": {"reason": "enough"},
             "aleph_destroy_vm": {"item_hash": "box"},
         }
         assert set(calls) == {tool["name"] for tool in toolbox.listing()}
@@ -447,3 +448,39 @@ async def test_denials_reach_the_agent_whole(machine: Machine) -> None:
         assert isinstance(refused, Denied)
         assert not isinstance(refused, Conflict)
         assert refused.as_dict()["code"] == "max_concurrent_vms"
+
+
+async def test_an_agent_s_freeze_stops_its_own_project_alone_and_it_cannot_lift_it(world: World) -> None:
+    """rules.md 13: creates only; extends and teardown go on."""
+    vm = await _call(world, "create_vm", name="box", ttl_hours=1)
+    frozen = await _call(world, "freeze", reason="too many\u202e failures")
+    assert frozen["frozen"] == f"creates of {ALICE.project}"
+    assert "\u202e" not in str(frozen)
+    refusal = await _refusal(world, "create_vm", name="more", ttl_hours=1)
+    assert refusal.code == "frozen"
+    assert (await _call(world, "extend_vm", item_hash=vm["item_hash"], additional_hours=1))["name"] == "box"
+    assert (await Toolbox(world.services).call("aleph_create_vm", {"name": "bobs"}, caller=BOB))["item_hash"]
+    assert (await _call(world, "destroy_vm", item_hash="box"))["status"] == "destroyed"
+
+
+async def test_a_create_that_is_still_tried_elsewhere_is_unknown_and_not_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the patience ends between two attempts: an agent that was told "failed" would rent a second VM."""
+    monkeypatch.setattr(create_vm, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(create_vm, "_PROGRESS_S", 0.01)
+    world.network.crn_does[world.network.crn_list[0].hash] = "refuses"
+    holds = []
+
+    async def hold_the_next_attempt(_: str) -> None:
+        if not holds:
+            holds.append(world.network.hold("estimate"))
+
+    world.network.before("notify", hold_the_next_attempt)
+    refusal = await _refusal(world, "create_vm", name="box", ttl_hours=1)
+    assert refusal.code == "unknown"
+    assert "aleph_list_my_vms" in refusal.hint
+    holds[0].go.set()
+    await world.quiet()
+    [vm] = (await _call(world, "list_my_vms"))["vms"]
+    assert (vm["name"], vm["status"]) == ("box", "running")

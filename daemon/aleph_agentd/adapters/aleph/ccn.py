@@ -1,5 +1,6 @@
 """The core channel nodes: any of them answers a read, the first that listens gets a post."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TypeVar
 
@@ -29,6 +30,18 @@ class Ccn:
             except NetworkTrouble:
                 continue
         return await question(last)
+
+    async def ask_all(self, question: Callable[[str], Awaitable[T]]) -> tuple[T, ...]:
+        """Every sound answer to a question that changes nothing. Raises NetworkTrouble when there is none."""
+        asked = (question(host) for host in self._hosts)
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        for problem in said:
+            if isinstance(problem, BaseException) and not isinstance(problem, NetworkTrouble):
+                raise problem
+        answers = tuple(answer for answer in said if not isinstance(answer, BaseException))
+        if not answers and isinstance(said[0], NetworkTrouble):
+            raise said[0]
+        return answers
 
     async def get(
         self, host: str, path: str, params: Mapping[str, str] | None = None, expect: Collection[int] = (200,)

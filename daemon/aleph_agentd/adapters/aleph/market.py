@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from ...domain.model import SignedMessage
+from ...domain.model import Expense, SignedMessage
 from ...domain.money import SECONDS_PER_HOUR
 from ...ports import CrnList, Price
 from .cache import Cache
 from .ccn import Ccn
 from .checked import making_sense, mapping, number
 from .crns import ParsedList, parse_list
+from .expenses import list_expenses
 from .http import Http
 from .settings import NetworkSettings
 
@@ -52,6 +53,14 @@ class AlephMarket:
     async def balance(self, payer: str) -> int:
         """The payer's credits, in units. Addresses are case-sensitive."""
         return (await self._balances.get(payer))[0]
+
+    async def expenses(self, payer: str, since: datetime) -> list[Expense]:
+        """Every expense that was booked since then; asked anew each time."""
+
+        async def question(host: str) -> list[Expense]:
+            return await list_expenses(self._ccn, host, payer, since)
+
+        return await self._ccn.ask(question)
 
     async def price(self) -> Price:
         """The live price of one compute unit."""

@@ -11,8 +11,6 @@ OS_IMAGES = {
 }
 """The SDK's rootfs hashes, repeated because importing it takes seconds; a test compares them."""
 
-CHANNEL = "ALEPH-CLOUDSOLUTIONS"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:

@@ -8,13 +8,13 @@ import time
 from datetime import datetime
 from typing import Any
 
+from ...domain.delegation import CHANNEL
 from ...domain.model import PublishedEnd, SignedMessage
 from ...ports import InstanceSpec
 from .account import KeyAccount
 from .extensions import extension_content
 from .keys import KeyFile
 from .sdk import Sdk
-from .settings import CHANNEL
 from .stamps import write_stamp
 
 _SSH_KEY = re.compile(r"((?:ssh|ecdsa|sk)-[a-z0-9@.-]+) ([A-Za-z0-9+/]+={0,3})(?: [^\r\n]*)?")

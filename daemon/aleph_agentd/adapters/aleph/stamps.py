@@ -1,6 +1,7 @@
 """Our stamp in an INSTANCE's metadata: how it is written, and when it is believed."""
 
 import re
+import sys
 from typing import Any
 
 from ...domain.clock import iso
@@ -42,4 +43,4 @@ def _read(metadata: Any) -> Stamp | None:
         return None
     if not (_WORD.fullmatch(installation) and _WORD.fullmatch(lease)):
         return None
-    return Stamp(installation, lease, instant(metadata.get("expires_at")))
+    return Stamp(sys.intern(installation), lease, instant(metadata.get("expires_at")))

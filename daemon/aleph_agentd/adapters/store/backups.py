@@ -11,6 +11,7 @@ from ...domain.errors import Unavailable
 from ...ports import StoreTrouble
 from .errors import translated
 from .inventory import SqlInventory
+from .restoring import STARTS
 
 
 class SqlBackups:
@@ -36,6 +37,9 @@ class SqlBackups:
             try:
                 with closing(sqlite3.connect(path)) as target:
                     source.backup(target)
+                    # Whatever the counter beside it says: put back, it is an old copy (rules.md 7).
+                    target.execute("UPDATE meta SET value = '-1' WHERE key = ?", (STARTS,)).close()
+                    target.commit()
                     # One file is all that travels.
                     target.execute("PRAGMA journal_mode=DELETE").close()
             except BaseException:

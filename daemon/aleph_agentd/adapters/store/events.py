@@ -1,10 +1,12 @@
 """What happened, in order; the newest ten thousand."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select
 
 from ...domain.model import Event
+from . import audit
 from .schema import events
 
 KEPT = 10_000
@@ -12,12 +14,24 @@ _PRUNE_EVERY = 500
 
 
 def record(connection: Connection, kind: str, item_hash: str, text: str, now: datetime) -> Event:
-    """Add an event. Ids only grow, also when old events are dropped."""
+    """Add an event, and an entry of the audit log for it. Ids only grow, also when old events are dropped."""
+    audit.record(connection, kind, item_hash, text, now)
     values = {"at": now, "kind": kind, "item_hash": item_hash, "text": text}
     number = connection.execute(insert(events).values(**values).returning(events.c.id)).scalar_one()
     if number % _PRUNE_EVERY == 0:
         connection.execute(delete(events).where(events.c.id <= number - KEPT))
     return Event(number, now, kind, item_hash, text)
+
+
+def record_all(
+    connection: Connection, kind: str, item_hashes: Sequence[str], text: str, now: datetime
+) -> None:
+    """Add the same event for many VMs, and their entries of the audit log."""
+    audit.record_all(connection, kind, item_hashes, text, now)
+    rows = [{"at": now, "kind": kind, "item_hash": item_hash, "text": text} for item_hash in item_hashes]
+    if rows:
+        connection.execute(insert(events), rows)
+        connection.execute(delete(events).where(events.c.id <= last_id(connection) - KEPT))
 
 
 def since(connection: Connection, after_id: int, limit: int) -> list[Event]:

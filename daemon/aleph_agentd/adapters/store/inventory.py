@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ...domain.leases import LEASE_ENDED
 from ...domain.model import (
     Event,
     Exposure,
@@ -17,12 +18,16 @@ from ...domain.model import (
 )
 from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
+from .auditing import AuditStore
 from .exposure import exposure
+from .freezes import FreezeStore
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
+from .restoring import RestoringStore
+from .retention import RetentionStore
 
 
-class SqlInventory(RebuildingStore):
+class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
     async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
@@ -61,13 +66,31 @@ class SqlInventory(RebuildingStore):
         """How many rows are in these states."""
         return await self._read(lambda c: vms.count(c, states))
 
+    async def next_end(self) -> Vm | None:
+        """The row whose lease ends first."""
+        return await self._read(vms.next_end)
+
+    async def stuck(self, limit: int) -> list[Vm]:
+        """Rows whose teardown failed often."""
+        return await self._read(lambda c: vms.stuck(c, limit))
+
     async def due(self, now: datetime, limit: int) -> list[Vm]:
         """Rows whose time has come, most urgent first."""
         return await self._read(lambda c: vms.due(c, now, limit))
 
-    async def next_due_at(self) -> datetime | None:
-        """The earliest due time of all rows."""
-        return await self._read(vms.next_due_at)
+    async def reap(
+        self, by: datetime | None, now: datetime, limit: int, cause: str = LEASE_ENDED
+    ) -> list[Vm]:
+        """Order the teardown of ended leases, in one transaction."""
+        return await self._transact(lambda c: leases.reap(c, by, now, limit, cause))
+
+    async def hurry(self, now: datetime, crn_url: str = "") -> int:
+        """Postponed teardowns are due now."""
+        return await self._transact(lambda c: vms.hurry(c, now, crn_url))
+
+    async def next_due_at(self, after: datetime | None = None) -> datetime | None:
+        """The earliest due time of all rows, or of those later than `after`."""
+        return await self._read(lambda c: vms.next_due_at(c, after))
 
     async def move(
         self,

@@ -6,10 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from ...domain import money
 from ...domain.clock import iso
+from ...domain.leases import CLAIM
 from ...domain.model import LEASED, Intent, Vm, VmState
 from ...ports import Decide, Remembered, StaleRow
-from . import events, ledger, messages, requests, vms
+from . import audit, events, ledger, messages, requests, vms
 from .exposure import exposure
 
 CREATE_TOOL = "aleph_create_vm"
@@ -48,6 +50,7 @@ def admit(connection: Connection, intent: Intent, decide: Decide, now: datetime)
     messages.add_create(connection, intent.create)
     messages.add_forgets(connection, vm.item_hash, intent.forgets)
     ledger.reserve(connection, vm, vm.session, intent.reserve_units, "admitted", now)
+    _allowed(connection, f"create {vm.name}", vm, intent.reserve_units, now)
     events.record(connection, vm.state, vm.item_hash, vm.cause, now)
     return vm
 
@@ -63,6 +66,14 @@ def move(connection: Connection, step: Transition, now: datetime, facts: dict[st
     return vms.change(connection, vm, **facts, state=step.to, cause=step.cause)
 
 
+def reap(connection: Connection, by: datetime | None, now: datetime, limit: int, cause: str) -> list[Vm]:
+    """Every ended lease to `destroying`: read and changed in one, so that no extension comes in between."""
+    ended = vms.ended(connection, by, limit)
+    events.record_all(connection, VmState.DESTROYING, [vm.item_hash for vm in ended], cause, now)
+    facts = {"destroy_at": now, "next_attempt_at": now + CLAIM, "attempts": 0}
+    return vms.change_all(connection, ended, **facts, state=VmState.DESTROYING, cause=cause)
+
+
 def extend(connection: Connection, asked: Extension, decide: Decide, now: datetime) -> Vm:
     """Push the end of a running lease later; an expired one is never revived."""
     vm = vms.held(connection, asked.item_hash)
@@ -74,6 +85,7 @@ def extend(connection: Connection, asked: Extension, decide: Decide, now: dateti
     decide(exposure(connection, asked.session, now))
     vm = vms.change(connection, vm, expires_at=asked.expires_at, lease_version=vm.lease_version + 1)
     ledger.reserve(connection, vm, asked.session, asked.reserve_units, "extended", now)
+    _allowed(connection, f"extend {vm.name}", vm, asked.reserve_units, now)
     events.record(connection, "extended", vm.item_hash, f"until {iso(vm.expires_at)}", now)
     return vm
 
@@ -97,3 +109,8 @@ def settle(
     if ledger.settle(connection, vm, cause, now):
         events.record(connection, "settled", item_hash, cause, now)
     return vm
+
+
+def _allowed(connection: Connection, what: str, vm: Vm, units: int, now: datetime) -> None:
+    text = f"{what}: allowed by every rule; {money.show(units)} reserved, until {iso(vm.expires_at)}"
+    audit.record(connection, "decision", vm.item_hash, text, now)

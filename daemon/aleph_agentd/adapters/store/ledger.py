@@ -40,7 +40,8 @@ def settle(connection: Connection, vm: Vm, cause: str, now: datetime) -> bool:
     Each session pays up to what it reserved, in the order in which it did; the VM's own pays the rest.
     """
     cause = f"{_SETTLED}: {cause}"
-    left = vm.cost_units(now)
+    cost, booked = vm.cost_units(now), balances(connection, [vm.item_hash])[vm.item_hash][1]
+    left = max(0, cost - booked)
     if settled(connection, vm.item_hash):
         return _settle_again(connection, vm, left, cause, now)
     shares: dict[str, int] = {}
@@ -54,9 +55,8 @@ def settle(connection: Connection, vm: Vm, cause: str, now: datetime) -> bool:
     return True
 
 
-def _settle_again(connection: Connection, vm: Vm, cost: int, cause: str, now: datetime) -> bool:
+def _settle_again(connection: Connection, vm: Vm, late: int, cause: str, now: datetime) -> bool:
     """A VM that came back to life was billed for longer than was booked (rules.md 15)."""
-    late = cost - balances(connection, [vm.item_hash])[vm.item_hash][1]
     if late > 0:
         add(connection, Movement(now, vm.item_hash, vm.session, SPENT, late, cause))
     return late > 0

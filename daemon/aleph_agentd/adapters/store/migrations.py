@@ -8,7 +8,7 @@ from .engine import WRITES, back_up, where
 from .errors import StoreBroken, StoreNewer
 from .schema import meta, metadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 
 Step = Callable[[Connection], None]
 
@@ -25,7 +25,33 @@ def _published_extensions(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX ix_extensions_dated_at ON extensions (dated_at)"))
 
 
-STEPS: Mapping[int, Step] = {2: _published_extensions}
+def _lost_hosts(connection: Connection) -> None:
+    """3: since when a VM's CRN is not to be found."""
+    connection.execute(text("ALTER TABLE vms ADD COLUMN host_lost_at BIGINT"))
+
+
+_STEP_4 = """
+CREATE TABLE audit (n INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, at BIGINT NOT NULL, kind TEXT NOT NULL,
+  actor TEXT NOT NULL, session TEXT NOT NULL, request_key TEXT NOT NULL, item_hash TEXT NOT NULL,
+  text TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE approvals (id TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL,
+  uid INTEGER NOT NULL, pid INTEGER NOT NULL, session TEXT NOT NULL, project TEXT NOT NULL,
+  client TEXT NOT NULL, parents TEXT NOT NULL, request TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  units BIGINT NOT NULL, rate TEXT NOT NULL, policy_version TEXT NOT NULL, asked_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL, decided_at BIGINT, decided_by TEXT NOT NULL, outcome TEXT NOT NULL);
+CREATE INDEX ix_approvals_state ON approvals (state, expires_at);
+CREATE TABLE freezes (n INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, at BIGINT NOT NULL, kind TEXT NOT NULL,
+  project TEXT NOT NULL, "by" TEXT NOT NULL, reason TEXT NOT NULL, lifted_at BIGINT, lifted_by TEXT NOT NULL)
+"""
+
+
+def _audit_approvals_freezes(connection: Connection) -> None:
+    """4: what was done, what waits for a human, and what a human has stopped."""
+    for statement in _STEP_4.split(";"):
+        connection.execute(text(statement))
+
+
+STEPS: Mapping[int, Step] = {2: _published_extensions, 3: _lost_hosts, 4: _audit_approvals_freezes}
 """Version to the step that leads there from the one before; never edited once released."""
 
 _KEY = "schema_version"

@@ -47,6 +47,7 @@ vms = Table(
     Column("next_attempt_at", UtcInstant),
     _words("last_error"),
     Column("unknown_since", UtcInstant),
+    Column("host_lost_at", UtcInstant),
     _words("warned"),
     Column("due_at", UtcInstant, index=True),
     Index("ix_vms_create_id", "create_id"),
@@ -123,6 +124,47 @@ events = Table(
     _words("kind"),
     _words("item_hash"),
     _words("text"),
+    sqlite_autoincrement=True,
+)
+
+# Append-only. `hash` chains each entry to the one before it; the first one that is kept to `audit_base` in meta.
+audit = Table(
+    "audit",
+    metadata,
+    Column("n", Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcInstant, nullable=False),
+    *map(_words, ("kind", "actor", "session", "request_key", "item_hash", "text")),
+    Column("hash", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    *map(_words, ("kind", "state")),
+    _count("uid"),
+    _count("pid"),
+    *map(_words, ("session", "project", "client", "parents", "request", "fingerprint")),
+    Column("units", BigInteger, nullable=False),
+    Column("rate", Rate, nullable=False),
+    _words("policy_version"),
+    Column("asked_at", UtcInstant, nullable=False),
+    Column("expires_at", UtcInstant, nullable=False),
+    Column("decided_at", UtcInstant),
+    *map(_words, ("decided_by", "outcome")),
+    Index("ix_approvals_state", "state", "expires_at"),
+)
+
+# `project` is empty for a freeze of everything; a panic is a freeze that also ends every VM.
+freezes = Table(
+    "freezes",
+    metadata,
+    Column("n", Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcInstant, nullable=False),
+    *map(_words, ("kind", "project", "by", "reason")),
+    Column("lifted_at", UtcInstant),
+    _words("lifted_by"),
     sqlite_autoincrement=True,
 )
 

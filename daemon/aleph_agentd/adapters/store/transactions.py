@@ -5,11 +5,14 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from contextvars import copy_context
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from . import audit
+from .backlog import Backlog
 from .engine import WRITES, open_engine, where
 from .errors import translated
 from .migrations import migrate
@@ -24,6 +27,8 @@ class Transactions:
         self._engine = engine
         self._writer = engine.execution_options(**{WRITES: True})
         self._worker = worker
+        self._backlog = Backlog()
+        self._own = copy_context()
         self.version = 0
         """Grows with each committed write: what was read at one version holds while it lasts."""
         self.on_change: Callable[[], None] | None = None
@@ -47,13 +52,19 @@ class Transactions:
         await asyncio.get_running_loop().run_in_executor(self._worker, self._engine.dispose)
         self._worker.shutdown(wait=False)
 
-    async def _transact(self, work: Callable[[Connection], T], *, writes: bool = True) -> T:
-        """Run `work` as one transaction in the thread.
+    async def _transact(
+        self, work: Callable[[Connection], T], *, writes: bool = True, quiet: bool = False
+    ) -> T:
+        """Run `work` as one transaction in the thread, on behalf of the caller; what waits to be audited goes first.
 
-        A cancelled caller leaves it to happen completely or, if it has not begun, not at all.
+        A cancelled caller leaves it to happen completely or, if it has not begun, not at all. `quiet`: it
+        changes nothing that anybody reads.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._run, work, writes, loop)
+        loop, run = asyncio.get_running_loop(), copy_context().run
+        if writes:
+            self._backlog.hand_over()
+        tell = None if quiet else loop
+        return await loop.run_in_executor(self._worker, run, self._run, work, writes, tell)
 
     async def with_driver(self, work: Callable[[Any], T]) -> T:
         """Run `work` in the thread with the driver's own connection, in no transaction of ours."""
@@ -67,18 +78,25 @@ class Transactions:
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._transact(work, writes=False)
 
-    def _run(self, work: Callable[[Connection], T], writes: bool, loop: asyncio.AbstractEventLoop) -> T:
+    def _run(
+        self, work: Callable[[Connection], T], writes: bool, tell: asyncio.AbstractEventLoop | None
+    ) -> T:
         try:
-            with (self._writer if writes else self._engine).begin() as connection:
+            with (
+                self._backlog.handed(writes) as deeds,
+                (self._writer if writes else self._engine).begin() as connection,
+            ):
+                audit.append(connection, deeds)
                 result = work(connection)
         except (DBAPIError, sqlite3.Error) as error:
             trouble = translated(error, where(self._engine))
             self.trouble = str(trouble) if writes else self.trouble
             raise trouble from error
         self.trouble = "" if writes else self.trouble
-        if writes and not loop.is_closed():
-            # From here, not after the await: the caller may have been cancelled meanwhile.
-            loop.call_soon_threadsafe(self._changed)
+        if writes and tell is not None and not tell.is_closed():
+            # From here, not after the await: the caller may have been cancelled meanwhile. And for nobody:
+            # what follows from a change (an alarm, say) is not done on behalf of who made it.
+            tell.call_soon_threadsafe(self._changed, context=self._own)
         return result
 
     def _changed(self) -> None:

@@ -1,12 +1,14 @@
 """The rows of VMs: reading them, and the few ways in which they change."""
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Float,
     Select,
@@ -23,10 +25,10 @@ from sqlalchemy import (
 
 from ...domain.errors import Conflict, NotFound
 from ...domain.leases import due_at
-from ...domain.model import LEASED, LIVE, TRANSITIONS, Vm, VmState
+from ...domain.model import LEASED, LIVE, STUCK_AFTER_ATTEMPTS, TRANSITIONS, Vm, VmState
 from ...ports import StaleRow
 from .rows import chunks, to_row, to_vm
-from .schema import vms
+from .schema import ledger, vms
 
 _HASH_PREFIX = re.compile(r"[0-9a-f]{8,64}")
 _LONGEST_REFERENCE = 256
@@ -62,6 +64,19 @@ def change(connection: Connection, vm: Vm, **facts: Any) -> Vm:
     changed = replace(vm, **facts)
     statement = update(vms).where(vms.c.item_hash == vm.item_hash)
     connection.execute(statement.values(**facts, due_at=due_at(changed)))
+    return changed
+
+
+def change_all(connection: Connection, rows: Sequence[Vm], **facts: Any) -> list[Vm]:
+    """Store the same changed fields of many held rows, in few statements."""
+    changed = [replace(vm, **facts) for vm in rows]
+    by_due_at: defaultdict[datetime | None, list[str]] = defaultdict(list)
+    for vm in changed:
+        by_due_at[due_at(vm)].append(vm.item_hash)
+    for at, item_hashes in by_due_at.items():
+        for chunk in chunks(item_hashes):
+            statement = update(vms).where(vms.c.item_hash.in_(chunk))
+            connection.execute(statement.values(**facts, due_at=at))
     return changed
 
 
@@ -114,19 +129,42 @@ def _newest(connection: Connection, query: Select[Any], limit: int) -> list[Vm]:
 
 
 def attempts_of(connection: Connection, create_id: str) -> list[Vm]:
-    """The rows of one create, oldest first."""
-    query = select(vms).where(vms.c.create_id == create_id).order_by(vms.c.created_at, vms.c.item_hash)
+    """The rows of one create, in the order in which their reservations were written: a clock may be set back."""
+    written = select(func.min(ledger.c.n)).where(ledger.c.item_hash == vms.c.item_hash).scalar_subquery()
+    query = select(vms).where(vms.c.create_id == create_id).order_by(written, vms.c.created_at)
     return [to_vm(row) for row in connection.execute(query)]
 
 
 def page(connection: Connection, states: Sequence[VmState], limit: int, after: str) -> list[Vm]:
     """Newest first, from behind `after`. Raises NotFound when that row is no longer there."""
-    query = select(vms).where(vms.c.state.in_(states))
+    query = select(vms).where(_in_passing(states))
     if after:
         last = held(connection, after)
         earlier = or_(vms.c.created_at < last.created_at, vms.c.item_hash < last.item_hash)
         query = query.where(vms.c.created_at <= last.created_at, earlier)
     return _newest(connection, query, limit)
+
+
+def _in_passing(states: Collection[VmState]) -> ColumnElement[bool]:
+    """For queries that another index serves better: in its order, or for its few rows.
+
+    As a cast no index serves it: SQLite would look up every row of these states, ten thousand for a page.
+    """
+    return cast(vms.c.state, Text).in_([state.value for state in states])
+
+
+def next_end(connection: Connection) -> Vm | None:
+    """Of a leased row, `due_at` is the end of its lease."""
+    leased = select(vms).where(vms.c.due_at.is_not(None), _in_passing(LEASED))
+    row = connection.execute(leased.order_by(vms.c.due_at).limit(1)).one_or_none()
+    return to_vm(row) if row else None
+
+
+def stuck(connection: Connection, limit: int) -> list[Vm]:
+    """Those first that were ordered to end first."""
+    failing = (vms.c.state == VmState.DESTROYING) & (vms.c.attempts >= STUCK_AFTER_ATTEMPTS)
+    query = select(vms).where(failing).order_by(vms.c.destroy_at, vms.c.item_hash).limit(limit)
+    return [to_vm(row) for row in connection.execute(query)]
 
 
 def count(connection: Connection, states: Sequence[VmState]) -> int:
@@ -136,24 +174,42 @@ def count(connection: Connection, states: Sequence[VmState]) -> int:
 
 def due(connection: Connection, now: datetime, limit: int) -> list[Vm]:
     """Rows whose time has come, in the order of `leases.urgency`."""
+    return _most_urgent(connection, select(vms).where(vms.c.due_at <= now), limit)
+
+
+def ended(connection: Connection, by: datetime | None, limit: int) -> list[Vm]:
+    """Rows whose lease is over, or all that are leased, kept from changing until the transaction ends."""
+    query = select(vms).where(_in_passing(LEASED))
+    if by is not None:
+        query = query.where(vms.c.due_at <= by, vms.c.expires_at <= by)
+    return _most_urgent(connection, query.with_for_update(), limit)
+
+
+def _most_urgent(connection: Connection, query: Select[Any], limit: int) -> list[Vm]:
     billing = and_(vms.c.state.in_(LIVE), vms.c.forgotten_at.is_(None))
-    query = (
-        select(vms)
-        .where(vms.c.due_at <= now)
-        .order_by(
-            billing.desc(),
-            vms.c.state.in_(LEASED).desc(),
-            cast(type_coerce(vms.c.rate, Text), Float).desc(),
-            vms.c.due_at,
-        )
-        .limit(limit)
+    ordered = query.order_by(
+        billing.desc(),
+        vms.c.state.in_(LEASED).desc(),
+        cast(type_coerce(vms.c.rate, Text), Float).desc(),
+        vms.c.due_at,
     )
-    return [to_vm(row) for row in connection.execute(query)]
+    return [to_vm(row) for row in connection.execute(ordered.limit(limit))]
 
 
-def next_due_at(connection: Connection) -> datetime | None:
-    """The earliest due time of all rows."""
-    earliest: datetime | None = connection.scalar(select(func.min(vms.c.due_at)))
+def hurry(connection: Connection, now: datetime, crn_url: str) -> int:
+    """Postponed teardowns are due now: all, or those whose erase waits for one CRN."""
+    waits = and_(vms.c.state == VmState.DESTROYING, vms.c.next_attempt_at > now)
+    if crn_url:
+        waits = and_(waits, vms.c.crn_url == crn_url, vms.c.forgotten_at.is_not(None))
+    return connection.execute(update(vms).where(waits).values(next_attempt_at=now, due_at=now)).rowcount
+
+
+def next_due_at(connection: Connection, after: datetime | None) -> datetime | None:
+    """The earliest due time of all rows, or of those later than `after`."""
+    query = select(func.min(vms.c.due_at))
+    earliest: datetime | None = connection.scalar(
+        query if after is None else query.where(vms.c.due_at > after)
+    )
     return earliest
 
 
