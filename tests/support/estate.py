@@ -15,8 +15,10 @@ from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.caller import Caller
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.domain.model import TOMBSTONES, Vm, VmState
-from aleph_agentd.services import publisher, reaper
+from aleph_agentd.services import publisher, reaper, retention
 from aleph_agentd.services.core import Services
+from aleph_agentd.services.erasure import PROBE_S
+from aleph_agentd.services.restoration import COUNT_S
 from aleph_agentd.tools.toolbox import Toolbox
 from support.promises import LIMITS, Promises
 from support.simulated_network import SimulatedNetwork
@@ -67,7 +69,9 @@ class Estate:
             self.network, inventory, timers, self.clock, LIMITS, self._directory / "inventory.db"
         )
         services.teardown._dice = random.Random(1)
-        self.promises.begin(inventory)
+        # As in app.py, where a create waits for the key, and that for what is frozen and whether rows were lost.
+        services.provisioner.ready = services.restoration.looked
+        self.promises.begin(inventory, services.restoration)
         return Life(inventory, services, timers, Toolbox(services))
 
     async def _live(self, life: Life) -> None:
@@ -76,10 +80,17 @@ class Estate:
         timers.every("reap", reaper.INTERVAL_S, services.reaper.run)
         timers.every("sweep", SWEEP_S, services.sweeper.run)
         timers.every("publish", publisher.INTERVAL_S, services.publisher.run)
+        timers.every("silent hosts", PROBE_S, services.teardown.probe_hosts)
+        timers.every("count", COUNT_S, services.restoration.count_on)
+        timers.every("retention", retention.INTERVAL_S, services.retention.run)
+        await services.freezes.load()
+        await services.restoration.begin_life()
         await services.reaper.recover()
+        services.panic.resume()
         await services.provisioner.recover()
         await services.sweeper.run()
         await services.publisher.run()
+        services.jobs.start("retention", services.retention.run)
 
     def crash(self) -> None:
         """SIGKILL, wherever it is."""

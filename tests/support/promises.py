@@ -70,7 +70,7 @@ class Promises:
         elif row is None or (row.state not in LEASED and row.destroy_at != self._clock.now()):
             self.broken.append(f"{item_hash[:8]} was notified while {row and row.state}")
 
-    def begin(self, inventory: SqlInventory) -> None:
+    def begin(self, inventory: SqlInventory, restoration: Any) -> None:
         """Another life over this inventory: after each of its admissions all that is bound fits the limits."""
         self._inventory = inventory
         admit, extend = inventory.admit, inventory.extend
