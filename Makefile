@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench fates test-clients test-live overspend crash soak venv clean help
+.PHONY: demo test check format bench fates mutants test-clients test-live overspend crash soak venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -39,6 +39,9 @@ bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limi
 
 fates: $(STAMP) ## the daemon in simulated time under new fates, not the suite's; EXAMPLES=2000 of them
 	HYPOTHESIS_PROFILE=long $(LIMIT) $(PYTEST) tests/unit/services/test_promises.py --show-capture=no $(ARGS)
+
+mutants: $(STAMP) ## the test of the tests: break the daemon in known ways, and see the fates notice; ARGS="--only TEXT"
+	$(LIMIT) $(BIN)/python tests/mutants/run.py $(ARGS)
 
 crash: $(STAMP) ## kill a daemon at every derived fault point, and 200 times at random under load; ARGS=--seed=N
 	$(LIMIT) $(BIN)/python tests/crash/run.py $(ARGS)

@@ -131,11 +131,11 @@ MUTANTS = (
         "        return status.billing_ended or status is MessageStatus.UNKNOWN\n",
     ),
     Mutant(
-        "one-look-ends",
-        "one look is enough to believe that a leased VM was forgotten",
-        "services/staleness.py",
-        "        if times < OBSERVATIONS:\n            return False\n",
-        "",
+        "extend-by-old-clock",
+        "an extension goes by the time at which it was asked for, however long ago that is",
+        "services/extender.py",
+        "        now = self._clock.now()\n        try:\n",
+        "        now = vm.expires_at - timedelta(microseconds=1)\n        try:\n",
     ),
     Mutant(
         "booked-to-the-end",

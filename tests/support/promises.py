@@ -18,7 +18,7 @@ from support.simulated_network import SimulatedNetwork
 from support.simulation import SimulatedClock
 
 LIMITS = Limits(
-    max_concurrent_vms=3,
+    max_concurrent_vms=5,
     max_daily_spend_units=700_000,
     max_session_spend_units=500_000,
     human_approval_threshold_units=None,
@@ -216,7 +216,9 @@ class Promises:
         known = self.known.get(item, Known(vm, vm.expires_at))
         billed = network.statuses.get(item, None) and network.statuses[item].on_network
         # A second life that somebody else ended before a sweep saw it is on no bill of ours.
-        seen_until = (vm.forgotten_at or vm.ended_at) if item in self.outside.revived & self.outside.ended else None
+        seen_until = (
+            (vm.forgotten_at or vm.ended_at) if item in self.outside.revived & self.outside.ended else None
+        )
         spent_at_least = int(vm.rate * int(network.statuses.billed_seconds(item, seen_until)))
         known_since = vm.expires_at
         if vm.create_id.startswith("adopted-"):  # it may have been taken in late
