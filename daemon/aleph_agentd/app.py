@@ -10,41 +10,44 @@ from datetime import timedelta
 from pathlib import Path
 from socket import socket
 
-from . import __version__, runtime_dir
+from . import __version__, runtime_dir, timetable
 from .adapters import systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
 from .adapters.config_sources import state_dir
+from .adapters.desktop import Desktop
 from .adapters.escrow_dir import EscrowDir
 from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
+from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
 from .domain.clock import span
 from .domain.errors import Unavailable
+from .domain.limits import Limits
+from .gateway.ancestry import Clients
+from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_methods import Control
+from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
 from .gateway.methods import build_methods
+from .gateway.owner_guard import OwnerGuard
 from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import join, witnessed
+from .joining import Ports, given, join, witnessed
 from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
-from .services.erasure import PROBE_S
-from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
-from .services.publisher import INTERVAL_S as PUBLISH_INTERVAL_S
-from .services.reaper import INTERVAL_S
-from .services.restoration import COUNT_S
-from .services.retention import INTERVAL_S as RETENTION_S
+from .services.passphrase import Passphrase
+from .services.rulebook import Rulebook
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
 
@@ -85,39 +88,52 @@ class Daemon:
         self._timers = SchedulerTimers(self._clock.lead)
         anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
         self._auditor = Auditor(inventory, anchors, self._clock)
-        network = witnessed(network, self._auditor)
         self._settings, self._inventory, self._network = settings, inventory, network
-        self.services = join(settings, inventory, network, self._timers, self._clock, self._auditor)
+        ports = witnessed(network, self._auditor)
+        self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
+        self.services.approvals.tell = Desktop("aleph-agentd").tell
         self._timekeeper = Timekeeper(
             self._clock,
             inventory,
-            network.messages,
+            ports.messages,
             self.services.reaper,
             self._timers,
             self.services.jobs,
         )
-        self._health = self._watch(network)
+        self._health = self._watch(ports)
         self.services.provisioner.gates.append(self._timekeeper.check)
         self.services.provisioner.ready = self._wait_for_the_key
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
-        self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
+        self._escrow = Escrow(inventory, ports.signer, self.services.jobs, settings.api_hosts, files)
+        self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
+        self.services.notices.append(self._rulebook.alerts)
+        self.services.figures["policy"] = self._rulebook.figures
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = Toolbox(self.services)
-        self._mcp = LazyMcp(toolbox, __version__)
+        self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
         sessions = Sessions(settings.for_sessions())
-        opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__)
-        self._control = Control(self.services, self._clock.now(), lambda: opener.sessions)
+        owner = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), Clients())
+        opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__, owner.clients)
+        self._control = Control(self.services, self._clock.now(), lambda: opener.sessions, owner)
         self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        buttons = Buttons(self.services.freezes, self.services.panic)
+        buttons = Buttons(self.services.freezes, self.services.panic, owner)
+        approvals = ApprovalVerbs(self.services, owner)
         more: dict[str, Handler] = {"mcp.open": opener}
-        for part in (self._control, keeping, buttons, AuditTrail(self._auditor)):
+        for part in (
+            self._control,
+            keeping,
+            buttons,
+            approvals,
+            AuditTrail(self._auditor),
+            Spend(self.services),
+        ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
-    def _watch(self, network: Network) -> Health:
+    def _watch(self, network: Ports) -> Health:
         settings, services = self._settings, self.services
         patience = timedelta(minutes=settings.unreachable_minutes)
         health = Health(
@@ -169,20 +185,14 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._inventory.on_change = self._changed
         self._timers.start()
-        self._timers.every("reap", INTERVAL_S, self.services.reaper.run)
-        self._timers.every("silent hosts", PROBE_S, self.services.teardown.probe_hosts)
-        self._timers.every("sweep", self._settings.sweep_interval_s, self.services.sweeper.run)
-        self._timers.every("escrow", ESCROW_S, self._escrow.run)
-        self._timers.every("count", COUNT_S, self.services.restoration.count_on)
-        self._timers.every("retention", RETENTION_S, self.services.retention.run)
-        self._timers.every("publish", PUBLISH_INTERVAL_S, self.services.publisher.run)
-        if self._settings.health_interval_s is not None:
-            self._timers.every("health", self._settings.health_interval_s, self._health.run)
-        self._timers.every("status", 60, self._tell_systemd)
+        timetable.set_up(
+            self._timers, self._settings, self.services, self._escrow, self._health, self._tell_systemd
+        )
         # Before the reaper only this: what is frozen, and whether its rows may be relied on.
         await self.services.freezes.load()
         await self.services.restoration.begin_life()
         await self.services.reaper.recover()
+        await self.services.approvals.load()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
         stack.push_async_callback(self._clock.save, stopping=True)
@@ -201,6 +211,7 @@ class Daemon:
         await self._claim_key(stack)
         self.services.panic.resume()
         await self.services.provisioner.recover()
+        await self.services.approvals.recover()
         self._escrow.changed()
         await self._mcp.get()
         await self.services.sweeper.run()
@@ -252,22 +263,24 @@ class Daemon:
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
+        self.services.jobs.start("reload", self._rulebook.reload)
+
+    def _read_policy(self) -> Limits | str:
         try:
             settings = Settings.load()
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
-            log.error("the policy stays as it was: %s", problem)
             self._auditor.note(
                 "daemon", "told to reload its policy, which does not parse: it stays as it was"
             )
-            return
-        self.services.treasury.limits = settings.limits
+            return f"{problem}" or type(problem).__name__
         self._sessions.daemon = settings.for_sessions()
         self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
-        log.info("policy reloaded")
+        return settings.limits
 
     async def _tell_systemd(self) -> None:
         overview = await self.services.treasury.overview("")
         ending, left = overview.next_end, ""
         if ending is not None:
             left = f", next end in {span((ending.expires_at - self._clock.now()).total_seconds())}"
-        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}")
+        runway = f", {words}" if (words := self.services.runway.words()) else ""
+        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}{runway}")

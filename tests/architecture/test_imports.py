@@ -54,6 +54,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
 SEES_ALL = {
     f"{D}.app": "the composition root: the only place that joins services and adapters",
     f"{D}.opening": "what the composition root opens first",
+    f"{D}.timetable": "the composition root's list of periodic jobs",
     f"{D}.joining": "the composition root's larger half: every service over its adapters",
     f"{D}.__main__": "the command line: picks what to start",
     f"{D}.reap_escrow": "the composition root of the dead-man's switch, which is a program of its own",

@@ -1,4 +1,4 @@
-"""What every client does here: all seven tools on one VM, and some mistakes; and what must come of it."""
+"""What every client does here: the tools on one VM, and some mistakes; and what must come of it."""
 
 import sys
 from typing import Any
@@ -14,14 +14,18 @@ TOOLS = {
     "aleph_list_my_vms",
     "aleph_extend_vm",
     "aleph_destroy_vm",
+    "aleph_spend_report",
+    "aleph_freeze",
 }
+LASTING = {"aleph_freeze"}
+"""What only the owner undoes: not for a daemon that others use after us."""
 UNKNOWN_CRN = "ab" * 32
 
 ToolCall = tuple[str, dict[str, Any]]
 
 
 def whole_life(name: str) -> list[ToolCall]:
-    """All seven tools, on a VM that is named and never mentioned by its hash."""
+    """All tools but the lasting one, on a VM that is named and never mentioned by its hash."""
     return [
         ("aleph_check_balance", {}),
         ("aleph_list_crns", {"min_compute_units": 2}),
@@ -30,6 +34,7 @@ def whole_life(name: str) -> list[ToolCall]:
         ("aleph_wait_vm", {"item_hash": name}),
         ("aleph_list_my_vms", {}),
         ("aleph_extend_vm", {"item_hash": name, "additional_hours": 0.1}),
+        ("aleph_spend_report", {}),
         ("aleph_destroy_vm", {"item_hash": name}),
         ("aleph_list_my_vms", {}),
     ]
@@ -37,7 +42,7 @@ def whole_life(name: str) -> list[ToolCall]:
 
 def check_whole_life(name: str, answers: list[dict[str, Any]], daemon: DaemonProcess) -> None:
     """Each answer fits what was asked, and the network tells the same story."""
-    balance, crns, quote, created, waited, mine, extended, destroyed, rest = answers
+    balance, crns, quote, created, waited, mine, extended, spent, destroyed, rest = answers
     assert balance["balance_credits"] > 0
     assert balance["active_vm_count"] == 0
     assert {crn["hash"] for crn in crns["crns"]} == {crn["hash"] for crn in daemon.net.crns}
@@ -50,6 +55,8 @@ def check_whole_life(name: str, answers: list[dict[str, Any]], daemon: DaemonPro
     assert (listed["name"], listed["status"], listed["mine"]) == (name, "running", True)
     assert listed["purpose"] == "a test"
     assert extended["new_ttl_expires_at"] > created["ttl_expires_at"]
+    assert [line["name"] for line in spent["vms"]] == [name]
+    assert spent["vms"][0]["reserved"] > 0
     assert (destroyed["status"], destroyed["billing_ended"]) == ("destroyed", True)
     assert rest["vms"] == []
     assert all(answer["budget_left"] > 0 and answer["stuck"] == [] for answer in answers)

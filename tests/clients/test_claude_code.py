@@ -10,7 +10,7 @@ import pytest
 from support.daemon import DaemonProcess
 
 from .claude_code import SERVER, ClaudeCode, text_of
-from .course import MISTAKES, SHIM, TOOLS, check_mistakes, check_whole_life, whole_life
+from .course import LASTING, MISTAKES, SHIM, TOOLS, check_mistakes, check_whole_life, whole_life
 from .mock_messages_api import MockMessagesApi
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
@@ -48,7 +48,7 @@ def era(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def conversation(era: str, daemon: DaemonProcess, tmp_path_factory: pytest.TempPathFactory) -> Conversation:
-    """All seven tools, one after another, with what the client says recorded on the way to the shim."""
+    """All tools but one, one after another, with what the client says recorded on the way to the shim."""
     folder = tmp_path_factory.mktemp("claude")
     claude_code, record, name = ClaudeCode(daemon, folder), folder / "said.jsonl", f"box-{era}"
     claude_code.add_server("sh", "-c", 'tee "$0" | exec "$@"', str(record), *SHIM)
@@ -61,7 +61,7 @@ def test_a_conversation_lives_the_whole_life_of_a_vm(
 ) -> None:
     """The model sees each answer as structured JSON, and the network agrees with every one of them."""
     results = conversation.api.tool_results()
-    assert {tool for tool, _ in whole_life("")} == TOOLS
+    assert {tool for tool, _ in whole_life("")} == TOOLS - LASTING
     assert not [text_of(result) for result in results if result.get("is_error")]
     check_whole_life(conversation.name, [json.loads(text_of(result)) for result in results], daemon)
 

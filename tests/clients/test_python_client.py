@@ -48,7 +48,7 @@ def connect(daemon: DaemonProcess, mode: str, tmp_path: Path) -> Connect:
 
 
 async def test_it_lives_the_whole_life_of_a_vm(connect: Connect, mode: str, daemon: DaemonProcess) -> None:
-    """All seven tools; every answer fits the schema that its tool promises (the client checks that)."""
+    """All tools but the lasting one; every answer fits the schema that its tool promises (the client checks that)."""
     async with connect() as client:
         await client.list_tools()
         answers = []
@@ -133,7 +133,7 @@ async def test_annotations_are_complete(connect: Connect) -> None:
             assert [hint for hint in HINTS if given.get(hint) is None] == [], tool.name
             assert tool.output_schema is not None
             assert given["readOnlyHint"] == (
-                tool.name not in ("aleph_create_vm", "aleph_extend_vm", "aleph_destroy_vm")
+                tool.name not in ("aleph_create_vm", "aleph_extend_vm", "aleph_destroy_vm", "aleph_freeze")
             )
             assert given["destructiveHint"] == (tool.name == "aleph_destroy_vm")
 

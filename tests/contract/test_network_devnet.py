@@ -289,7 +289,7 @@ async def test_more_than_a_hundred_vms_are_listed_completely_or_not_at_all(
     for keep in (0, 1, 99):
         effect = {"truncate_listing": keep}
         devnet.fault(effect, path="/api/v0/messages.json")
-        with pytest.raises(NetworkTrouble, match="listed|shifted"):
+        with pytest.raises(NetworkTrouble, match=r"listed|shifted"):
             await network.messages.instances(network.signer.address)
         devnet.clear_faults()
     devnet.fault({"garbage": True}, path="/api/v0/messages.json", count=1)

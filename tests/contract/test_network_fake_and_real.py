@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,19 @@ async def test_the_market_tells_whole_units_crns_and_images(network: Ports) -> N
     assert listed.age_s >= 0
     assert all(crn.url.startswith("http") and len(crn.hash) == 64 for crn in listed.crns)
     assert {"ubuntu22", "ubuntu24", "debian12"} <= set(network.market.images())
+
+
+async def test_the_market_tells_what_the_payer_s_vms_cost_each_and_together(network: Ports) -> None:
+    """Until they are forgotten."""
+    payer, before = network.signer.address, await network.market.rates(network.signer.address)
+    message = await network.sign()
+    await network.messages.post(message)
+    rates = await network.market.rates(payer)
+    assert rates.keys() - before.keys() == {message.item_hash}
+    assert abs(rates[message.item_hash] * 3600 - 14_250) < 1
+    assert abs(await network.market.burn(payer) - sum(rates.values())) < Decimal("0.001")
+    await network.forget(message.item_hash)
+    assert (await network.market.rates(payer)).keys() == before.keys()
 
 
 async def test_the_network_s_clock_is_aware_and_moves(network: Ports) -> None:

@@ -63,6 +63,40 @@ async def test_a_balance_that_makes_no_sense_is_trouble_and_not_zero(
         await network.market.balance("0xpayer")
 
 
+COSTS = "/api/v0/costs"
+
+
+async def test_costs_are_read_over_all_pages(network: Network, node: FakeNode) -> None:
+    """A page that is not full is the last one."""
+    rows = [{"item_hash": f"{n}", "cost_credit": "3.9"} for n in range(101)]
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        at = (int(request.query["page"]) - 1) * 100
+        return web.json_response({"resources": rows[at : at + 100]})
+
+    node.does(COSTS, answer)
+    assert len(await network.market.rates("0xpayer")) == 101
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        {"summary": {"total_cost_credit": "NaN"}, "resources": [{"item_hash": "a"}]},
+        {"summary": {"total_cost_credit": -1}, "resources": "all"},
+        {"summary": {"total_cost_credit": "1e-999999999"}, "resources": [{"cost_credit": "1e-999999999"}]},
+        {"summary": None, "resources": [{"item_hash": 5, "cost_credit": "1"}]},
+    ],
+)
+async def test_costs_that_make_no_sense_are_trouble(network: Network, node: FakeNode, body: Any) -> None:
+    """Unknown is not zero."""
+    node.says(COSTS, body)
+    for ask in (network.market.burn, network.market.rates):
+        with pytest.raises(NetworkTrouble, match="makes no sense"):
+            await ask("0xpayer")
+
+
 @pytest.mark.parametrize("credit", ["14250", 14250, 14250.0])
 async def test_the_price_is_per_second(network: Network, node: FakeNode, credit: Any) -> None:
     """Only the key we need is read: an unknown entity does not disturb it."""

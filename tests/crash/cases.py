@@ -16,6 +16,8 @@ from crash.verdict import Verdict, judge
 from support.daemon import NotReady
 from support.devnet import DevnetProcess
 
+PLAY_S = 240.0
+"""A scenario that waits for what never comes has an end, too."""
 TRIES = 3
 """A scenario may miss its point, as two things that happen at once take turns; not three times."""
 
@@ -61,7 +63,7 @@ async def play(case: Case, net: DevnetProcess, nursery: Nursery) -> Outcome:
     net.set_clock(0)
     tenant = Tenant(net, nursery, case.point, case.scenario.environment)
     try:
-        trouble = await _trouble(case.scenario.run(tenant))
+        trouble = await _trouble(asyncio.wait_for(case.scenario.run(tenant), PLAY_S))
         tenant.fuse.disarm()
         trouble = await _trouble(tenant.rest()) or trouble
         verdict = judge(tenant)

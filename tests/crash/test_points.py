@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-import crash.lives
-import crash.sweeps  # noqa: F401
 from crash import run
 from crash.fuse import NOBODY, Fuse
 from crash.points import AFTER, BEFORE, STORE, network_calls, points, site_at, sites, writes
-from crash.scenario import SCENARIOS
+from crash.scenarios import SCENARIOS
 from crash.verdict import Verdict, compare
 from support.source import modules
 
@@ -87,7 +85,8 @@ def test_what_is_exempt_exists_and_says_why() -> None:
 def test_every_operation_has_a_scenario_that_dies_everywhere() -> None:
     """And every scenario has a name of its own and says what it is about."""
     operations = {scenario.group for scenario in SCENARIOS if scenario.everywhere}
-    assert operations == {"create", "confirm", "extend", "destroy", "expire", "sweep", "recover"}
+    everywhere = {"create", "confirm", "extend", "destroy", "expire", "sweep", "recover"}
+    assert operations == everywhere | {"restore", "freeze", "panic", "approve"}
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
     assert all(scenario.about for scenario in SCENARIOS)
 

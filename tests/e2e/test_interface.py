@@ -128,12 +128,20 @@ async def test_dry_runs_always_answer_and_create_nothing(resident):
     assert resident.instances() == []
 
 
+async def test_above_the_threshold_a_human_is_waited_for_and_nothing_created(resident):
+    """Whatever the arguments say."""
+    large = {"name": "box", "compute_units": 12, "ttl_hours": 24, "confirmed": True}
+    asked = await resident.call("aleph_create_vm", large)
+    assert (asked["status"], asked["item_hash"]) == ("awaiting_approval", None)
+    assert f"aleph-agentctl approve {asked['approval_id']}" in asked["approval_message"]
+    assert resident.instances() == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         ({"max_hourly_cost": 1.0}, "max_hourly_cost"),
         ({"ttl_hours": 25}, "max_ttl"),
-        ({"compute_units": 12, "ttl_hours": 24, "confirmed": True}, "human_approval"),
         ({"crn_hash": "no such crn"}, "not_found"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from aleph_agentd.adapters.aleph.network import Network, open_network
 from aleph_agentd.adapters.aleph.settings import OS_IMAGES
 from aleph_agentd.domain.clock import iso
+from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.domain.model import PublishedEnd, Stamp
 from aleph_agentd.ports import InstanceSpec
 from support.daemon import DaemonProcess, eventually
@@ -139,7 +140,12 @@ async def test_a_vm_without_a_row_is_adopted_or_destroyed_when_the_owner_says_so
     ends_at = datetime.now(UTC) + timedelta(hours=1)
     stamped = await rent(elsewhere, 1, ends_at)
     await daemon.control("sweep.run")
-    adopted = await daemon.control("orphans.adopt", {"item_hash": stamped[:20]})
+    with pytest.raises(Refusal) as refused:
+        await daemon.control("orphans.adopt", {"item_hash": stamped[:20]})
+    assert refused.value.code == "passphrase_unset"
+    await daemon.control("passphrase.set", {"passphrase": "correct horse"})
+    owner = {"item_hash": stamped[:20], "passphrase": "correct horse"}
+    adopted = await daemon.control("orphans.adopt", owner)
     assert adopted["vm"]["ttl_expires_at"] == iso(ends_at)
     other = await rent(elsewhere, 2, datetime.now(UTC) + timedelta(hours=1))
     await daemon.control("sweep.run")

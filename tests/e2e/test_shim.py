@@ -9,12 +9,12 @@ from support.daemon import eventually
 
 POST, NOTIFY = "/api/v0/messages", "/control/allocation/notify"
 TOOLS = {"aleph_check_balance", "aleph_list_crns", "aleph_create_vm", "aleph_wait_vm", "aleph_list_my_vms",
-         "aleph_extend_vm", "aleph_destroy_vm"}  # fmt: skip
+         "aleph_extend_vm", "aleph_destroy_vm", "aleph_spend_report", "aleph_freeze"}  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_an_agent_rents_uses_and_ends_a_vm_in_both_eras(resident, tmp_path, mode):
-    """All seven tools; what they answer is what the network says."""
+    """The tools on one VM; what they answer is what the network says."""
     async with session(resident, tmp_path, mode=mode) as agent:
         assert (await agent.tools()).keys() == TOOLS
         assert (await agent.call("aleph_check_balance"))["active_vm_count"] == 0

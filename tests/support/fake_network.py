@@ -406,6 +406,22 @@ class FakeNetwork:
         leave()
         return [expense for expense in self.booked[payer] if expense.at >= since]
 
+    async def rates(self, payer: str) -> dict[str, Decimal]:
+        """Of everything that is billed."""
+        leave = await self._enter("rates", payer)
+        leave()
+        billed = {item_hash: self.messages[item_hash] for item_hash in self.billed()}
+        return {
+            item_hash: self._rate(posted) for item_hash, posted in billed.items() if posted.payer == payer
+        }
+
+    async def burn(self, payer: str) -> Decimal:
+        """Of everything that is billed."""
+        leave = await self._enter("burn", payer)
+        leave()
+        billed = [self.messages[item_hash] for item_hash in self.billed()]
+        return sum((self._rate(posted) for posted in billed if posted.payer == payer), Decimal())
+
     async def price(self) -> Price:
         """The live price of one compute unit."""
         leave = await self._enter("price", "")

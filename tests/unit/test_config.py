@@ -7,6 +7,7 @@ import pytest
 
 from aleph_agentd.adapters.addresses import checksummed
 from aleph_agentd.adapters.config import ConfigError, Settings
+from aleph_agentd.domain.caller import SessionLimits
 from aleph_agentd.domain.limits import Limits
 
 HUMAN = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"  # from EIP-55
@@ -166,7 +167,10 @@ def test_a_wrong_value_in_the_file_names_the_file(place: Place) -> None:
         ("max_concurrent_vms = 3", "belongs into the table [policy]"),
         ("[policy]\nnetwork = 'devnet'", "belongs above the tables"),
         ("[policy]\nmax_concurent_vms = 3", "did you mean max_concurrent_vms?"),
-        ("[policy]\nmax_concurrent_vms = true", "no setting is true or false"),
+        (
+            "[policy]\nmax_concurrent_vms = true",
+            "only approval_by_client, teardown_unreachable may be true or false",
+        ),
         ("[other]\nx = 3", "other ("),
         ("policy = 3", "must be a table"),
         ("a = [", "is not TOML"),
@@ -182,6 +186,16 @@ def test_a_file_that_is_not_understood_stops_the_start(place: Place, text: str, 
     line = refusal(place)
     assert said in line
     assert str(place.file) in line
+
+
+def test_a_switch_may_be_true_or_false_and_is_off_by_default(place: Place) -> None:
+    """As TOML has it; in the environment as a word or a digit."""
+    assert place.load().limits.approval_by_client is False
+    assert place.load(APPROVAL_BY_CLIENT="1").limits.approval_by_client is True
+    place.write("teardown_unreachable = true\n[policy]\napproval_by_client = true\n")
+    settings = place.load()
+    assert settings.limits.approval_by_client and settings.teardown_unreachable
+    assert "APPROVAL_BY_CLIENT" in refusal(place, APPROVAL_BY_CLIENT="maybe")
 
 
 def test_a_variable_that_nobody_reads_stops_the_start(place: Place) -> None:
@@ -259,3 +273,40 @@ def test_health_can_be_turned_off_and_ends_nothing_unless_it_is_told_to(place: P
     assert settings.teardown_unreachable is True
     assert "health_interval_s" in refusal(place, HEALTH_INTERVAL_S="0").lower()
     assert "unreachable_minutes" in refusal(place, UNREACHABLE_MINUTES="0").lower()
+
+
+def test_a_project_s_table_is_its_sub_budget(place: Place) -> None:
+    """Under the directory in its shortest spelling; amounts as everywhere."""
+    place.write(
+        '[policy]\nmax_extensions = 2\n[projects."/work/./a/"]\nmax_daily_spend = "5 USD"\nmax_concurrent_vms = 1\n'
+        '[projects."~/b"]\nallowed_os_images = "debian12"\n'
+    )
+    limits = place.load().limits
+    assert limits.max_extensions == 2
+    assert limits.projects == {
+        "/work/a": SessionLimits(max_daily_spend_units=5_000_000, max_concurrent_vms=1),
+        f"{place.home}/b": SessionLimits(allowed_os_images=frozenset({"debian12"})),
+    }
+    assert place.load().for_sessions().limits == limits
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('projects = "no"', "must be tables"),
+        ("[projects]\na = 1", "must be tables"),
+        ('[projects."relative"]\nmax_concurrent_vms = 1', "absolute path"),
+        ('[projects."/a"]\nmax_concurrent_vm = 1', "projects./a.max_concurrent_vm"),
+        ('[projects."/a"]\nmax_daily_spend = "9999999"', "projects./a.max_daily_spend"),
+        ('[projects."/a"]\nmax_concurrent_vms = -1', "projects./a.max_concurrent_vms"),
+    ],
+)
+def test_a_project_s_table_that_cannot_be_read_stops_the_start(place: Place, text: str, named: str) -> None:
+    """With one line that names the setting."""
+    place.write(text)
+    assert named in refusal(place)
+
+
+def test_projects_are_no_variable(place: Place) -> None:
+    """The environment holds no tables."""
+    assert "is not a setting" in refusal(place, PROJECTS="{}")

@@ -54,6 +54,13 @@ def test_larger_limits_are_ignored_and_reported(name: str, value: str) -> None:
     assert f'`{name.lower()} = "{value}"` in [policy] of /home/me/config.toml' in found.notices[0]
 
 
+def test_a_session_cannot_let_its_client_answer_for_a_human() -> None:
+    """Whatever it sets, and however it writes it."""
+    for value in ("1", "true", "0"):
+        found = asked(APPROVAL_BY_CLIENT=value)
+        assert found.limits == SessionLimits() and "is ignored" in found.notices[0]
+
+
 def test_settings_of_the_daemon_alone_are_ignored_and_reported() -> None:
     """Known to us or not."""
     found = asked(SWEEP_INTERVAL_S="1", ORPHAN_GRACE_S="2")

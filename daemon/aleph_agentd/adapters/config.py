@@ -82,10 +82,13 @@ class Settings(Policy):
     @classmethod
     def load(cls) -> Self:
         """The settings of this process. Raises ConfigError."""
-        refuse_unknown_variables(cls.model_fields)
+        refuse_unknown_variables(cls.model_fields.keys() - {"projects"})
         path = config_path()
         content = read(
-            path, general=cls.model_fields.keys() - Policy.model_fields, policy=Policy.model_fields
+            path,
+            general=cls.model_fields.keys() - Policy.model_fields,
+            policy=Policy.model_fields.keys() - {"projects"},
+            switches={name for name, field in cls.model_fields.items() if field.annotation is bool},
         )
         try:
             return cls(**content)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..domain.limits import Limits
+from .config_projects import Projects
 from .config_sources import PREFIX
 from .config_values import (
     Amount,
@@ -15,6 +16,7 @@ from .config_values import (
     Names,
     OptionalAmount,
     OptionalCount,
+    OptionalWhole,
     Percent,
 )
 
@@ -66,6 +68,16 @@ class Policy(BaseSettings):
     allowed_os_images: Names = Field(None, description="The only images that agents may use.")
     allowed_crns: CrnHashes = Field(None, description="The only CRNs that agents may use, by hash.")
     max_compute_units: OptionalCount = Field(None, description="The largest VM, in compute units.")
+    max_extensions: OptionalWhole = Field(None, description="How often one lease may be extended.")
+    teardown_below_runway_minutes: OptionalCount = Field(
+        None, description="When the balance lasts less, the VM whose lease ends next goes first."
+    )
+    projects: Projects = Field(default_factory=dict, description="Sub-budgets by project directory.")
+
+    approval_by_client: bool = Field(
+        _DEFAULTS.approval_by_client,
+        description="Let the answer of an MCP client to a question count as a human's approval.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -91,5 +103,6 @@ class Policy(BaseSettings):
     def limits(self) -> Limits:
         """The same numbers as the policy reads them."""
         values = {name: getattr(self, name) for name in Policy.model_fields}
+        values["projects"] = {path: budget.limits for path, budget in self.projects.items()}
         known = Limits.__dataclass_fields__
         return Limits(**{name if name in known else f"{name}_units": value for name, value in values.items()})

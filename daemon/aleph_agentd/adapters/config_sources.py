@@ -46,8 +46,13 @@ def refuse_unknown_variables(known: Collection[str]) -> None:
             )
 
 
-def read(path: Path, *, general: Collection[str], policy: Collection[str]) -> dict[str, Any]:
-    """The file as one flat map; empty when the default file does not exist. Raises ConfigError."""
+def read(
+    path: Path, *, general: Collection[str], policy: Collection[str], switches: Collection[str] = ()
+) -> dict[str, Any]:
+    """The file as one flat map; empty when the default file does not exist. Raises ConfigError.
+
+    `switches` are the settings that may be `true` or `false` there.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)
@@ -63,18 +68,30 @@ def read(path: Path, *, general: Collection[str], policy: Collection[str]) -> di
         content = tomllib.loads(text.decode())
     except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {_one_line(str(error))}") from None
-    limits = content.pop("policy", {})
+    limits, projects = content.pop("policy", {}), content.pop("projects", {})
     if not isinstance(limits, dict):
         raise ConfigError(f"policy ({path}) must be a table: [policy]")
+    if not isinstance(projects, dict) or not all(isinstance(budget, dict) for budget in projects.values()):
+        raise ConfigError(f'projects ({path}) must be tables: [projects."/path"]')
     _check(content, path, "", general, policy)
     _check(limits, path, " [policy]", policy, general)
-    return content | limits
+    _check_switches(content | limits, path, switches)
+    return content | limits | {"projects": projects}
+
+
+def _check_switches(settings: dict[str, Any], path: Path, switches: Collection[str]) -> None:
+    """A number must not be read from `true`: it would be 1."""
+    for name, value in settings.items():
+        if isinstance(value, bool) and name not in switches:
+            raise ConfigError(
+                f"{_one_line(name)} ({path}) is {str(value).lower()}: only {', '.join(sorted(switches)) or 'no setting'} may be true or false"
+            )
 
 
 def _check(
     table: dict[str, Any], path: Path, place: str, known: Collection[str], elsewhere: Collection[str]
 ) -> None:
-    for name, value in table.items():
+    for name in table:
         origin = f"{_one_line(name)} ({path}{place})"
         if name in elsewhere:
             raise ConfigError(
@@ -82,8 +99,6 @@ def _check(
             )
         if name not in known:
             raise ConfigError(f"{origin} is not a setting{_guess(name, known, '')}")
-        if isinstance(value, bool):
-            raise ConfigError(f"{origin} is {str(value).lower()}: no setting is true or false")
 
 
 def first_problem(error: ValidationError, path: Path) -> str:
@@ -92,7 +107,7 @@ def first_problem(error: ValidationError, path: Path) -> str:
     first = problems[0]
     text = _one_line(first["msg"].removeprefix("Value error, "))
     if first["loc"]:
-        name = str(first["loc"][0])
+        name = ".".join(str(part)[:200] for part in first["loc"] if part != "[key]")
         text = f"{_origin(name, path)} is {_value(name, first['input'])}: {text}"
     return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 

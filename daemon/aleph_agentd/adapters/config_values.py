@@ -76,7 +76,8 @@ def _images(value: Any) -> dict[str, str]:
     return images
 
 
-def _path(value: Any) -> Any:
+def absolute_path(value: Any) -> Any:
+    """A path that means the same wherever it is read. Raises ValueError."""
     if not isinstance(value, str | Path):
         return value
     try:
@@ -108,6 +109,13 @@ OptionalCount = Annotated[int | None, Field(ge=1, le=10_000), BeforeValidator(_o
 Count = Annotated[int, Field(ge=0, le=10_000)]
 Hours = Annotated[float, Field(gt=0, le=LONGEST_LEASE_HOURS, allow_inf_nan=False)]
 Percent = Annotated[int, Field(ge=1, le=100)]
+OptionalWhole = Annotated[int | None, Field(ge=0, le=10_000), BeforeValidator(_off_or_same)]
+OptionalPercent = Annotated[int | None, Field(ge=1, le=100), BeforeValidator(_off_or_same)]
+OptionalHours = Annotated[
+    float | None,
+    Field(gt=0, le=LONGEST_LEASE_HOURS, allow_inf_nan=False),
+    BeforeValidator(_off_or_same),
+]
 Seconds = Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)]
 OptionalSeconds = Annotated[
     float | None, Field(ge=1, le=86_400, allow_inf_nan=False), BeforeValidator(_off_or_same)
@@ -116,7 +124,7 @@ Minutes = Annotated[float, Field(ge=1, le=10_080, allow_inf_nan=False)]
 Names = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_names)]
 CrnHashes = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_crns)]
 Images = Annotated[dict[str, str], NoDecode, BeforeValidator(_images)]
-AbsolutePath = Annotated[Path, BeforeValidator(_path)]
+AbsolutePath = Annotated[Path, BeforeValidator(absolute_path)]
 Url = Annotated[str, BeforeValidator(_url)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_urls)]
 Address = Annotated[str, BeforeValidator(lambda value: checksummed(str(value)))]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from aleph_agentd.control import (
+    approvals,
     audit,
     daemon,
     events,
@@ -15,6 +16,7 @@ from aleph_agentd.control import (
     lifecycle,
     orphans,
     output,
+    spend,
     status,
     vms,
 )
@@ -36,6 +38,7 @@ def cli() -> None:
 
 for command in (
     status.status,
+    spend.spend,
     vms.vms,
     vms.vm,
     lifecycle.destroy,
@@ -46,6 +49,10 @@ for command in (
     orphans.recover,
     keeping.escrow,
     keeping.backup,
+    approvals.approvals,
+    approvals.approve,
+    approvals.deny,
+    approvals.passphrase,
     freeze.freeze,
     freeze.unfreeze,
     freeze.panic,

@@ -8,6 +8,7 @@ import click
 
 from aleph_agentd.control import output
 from aleph_agentd.control.daemon import DONE, FAILED, READ_S, ask, with_daemon
+from aleph_agentd.control.terminal import with_passphrase
 from aleph_agentd.control.text import moment, plain
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.domain.errors import Refusal
@@ -30,8 +31,8 @@ def freeze(reason: str, project: str) -> None:
 @click.option("--project", default=None, help="Only what is frozen for this project directory.")
 @json_option
 def unfreeze(project: str | None) -> None:
-    """Let VMs be created and extended again."""
-    answer = ask("unfreeze", {} if project is None else {"project": project})
+    """Let VMs be created and extended again. Asks for the owner's passphrase."""
+    answer = ask("unfreeze", with_passphrase({} if project is None else {"project": project}))
     if not as_json():
         output.say(f"{answer['lifted']} freezes lifted")
     _show(answer)

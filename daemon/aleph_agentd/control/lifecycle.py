@@ -92,14 +92,18 @@ def _tell(row: Answer, result: Answer | Refusal) -> int:
 @click.argument("reference", metavar="NAME|HASH")
 @click.argument("hours", type=click.FloatRange(0, 8760, min_open=True))
 @json_option
-def extend(reference: str, hours: float) -> None:
+def extend(reference: str, hours: float) -> int:
     """Move the end of a VM's lease HOURS later, if the policy allows."""
     if math.isnan(hours):
         raise click.BadParameter("is not a number", param_hint="HOURS")
     answer = with_daemon(lambda client: _extend(client, reference, hours))
+    waits = bool(answer.get("approval_id"))
     if as_json():
         output.say_json(answer)
-        return
+        return FAILED if waits else DONE
+    if waits:
+        output.say(plain(answer["approval_message"]), "yellow")
+        return FAILED
     output.say(
         f"{_name(answer)} now ends in {plain(answer.get('expires_in'))} "
         f"({moment(answer.get('new_ttl_expires_at'))}); "
@@ -107,6 +111,7 @@ def extend(reference: str, hours: float) -> None:
     )
     for warning in answer.get("warnings") or []:
         output.say(plain(warning), "yellow")
+    return DONE
 
 
 async def _extend(client: Client, reference: str, hours: float) -> Answer:

@@ -8,6 +8,7 @@ import click
 from aleph_agentd.control import output
 from aleph_agentd.control.daemon import ACT_S, DONE, FAILED, READ_S, ask, with_daemon
 from aleph_agentd.control.status import sweep_line
+from aleph_agentd.control.terminal import with_passphrase
 from aleph_agentd.control.text import ends, plain, short
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.control.vms import show
@@ -23,7 +24,9 @@ RECOVER_S = 300.0
 @click.group(invoke_without_command=True)
 @click.option("--sweep", is_flag=True, help="Compare with the network first, now.")
 @click.option(
-    "--anyway", is_flag=True, help="With --sweep: end also what a sweep has halted before: you have looked."
+    "--anyway",
+    is_flag=True,
+    help="With --sweep: end also what a sweep has halted before: you have looked, and know the passphrase.",
 )
 @json_option
 @click.pass_context
@@ -33,7 +36,10 @@ def orphans(context: click.Context, sweep: bool, anyway: bool) -> None:
         return
     if anyway and not sweep:
         raise click.UsageError("--anyway needs --sweep")
-    answer = with_daemon(lambda client: _look(client, sweep, anyway))
+    if anyway:
+        ask("sweep.run", with_passphrase({"anyway": True}), ACT_S)
+        sweep = False
+    answer = with_daemon(lambda client: _look(client, sweep))
     if as_json():
         output.say_json(answer)
         return
@@ -45,7 +51,7 @@ def orphans(context: click.Context, sweep: bool, anyway: bool) -> None:
 @json_option
 def adopt(item_hash: str) -> None:
     """Take a VM into the inventory: with its stamped lease, or one of the default length from now."""
-    answer = ask("orphans.adopt", {"item_hash": item_hash}, ACT_S)
+    answer = ask("orphans.adopt", with_passphrase({"item_hash": item_hash}), ACT_S)
     if as_json():
         output.say_json(answer)
         return
@@ -75,7 +81,8 @@ def destroy(item_hash: str, yes: bool) -> int:
 @json_option
 def recover(others: bool) -> None:
     """Make a lost inventory whole again, from what the network has of our VMs and their leases."""
-    answer = ask("recover", {"others": others}, RECOVER_S)
+    params = {"others": others}
+    answer = ask("recover", with_passphrase(params) if others else params, RECOVER_S)
     if as_json():
         output.say_json(answer)
         return
@@ -105,9 +112,9 @@ def _ask_first(item_hash: str) -> None:
         raise Refusal("nothing was destroyed: you said no", code="not_confirmed")
 
 
-async def _look(client: Client, sweep: bool, anyway: bool) -> Answer:
+async def _look(client: Client, sweep: bool) -> Answer:
     if sweep:
-        await client.call("sweep.run", {"anyway": anyway}, ACT_S)
+        await client.call("sweep.run", {"anyway": False}, ACT_S)
     found: Answer = await client.call("orphans.list", {}, READ_S)
     return found
 

@@ -31,7 +31,9 @@ def status() -> None:
             ("balance", credits_and_usd(answer.get("balance_credits"))),
             ("bound", credits_and_usd(answer.get("reserved_credits"))),
             ("spent in 24 h", _spent(answer)),
-            ("burn", f"{credits_and_usd(answer.get('burn_rate_per_hour'))} per hour"),
+            ("burn", _burn(answer)),
+            ("expenses", expenses_line(answer.get("expenses") or {})),
+            ("policy", _policy(answer.get("policy") or {})),
             ("sweep", sweep_line(answer.get("sweep") or {})),
             ("health", _health(answer.get("health") or {})),
         ]
@@ -104,6 +106,31 @@ def _health(health: Answer) -> str:
     budget = f"{plain(health.get('connections', 0))} connections, at most {plain(health.get('connections_per_s'))}/s"
     well = f"{plain(unwell)} not well" if unwell else "all well"
     return f"{moment(health['at'])}: {watched} VMs on {plain(health.get('crns', 0))} CRNs, {well}; {budget}{_because(health)}"
+
+
+def _burn(answer: Answer) -> str:
+    runway = (answer.get("runway") or {}).get("in_words")
+    lasts = f"; the balance lasts {plain(runway)}" if runway else ""
+    return f"{credits_and_usd(answer.get('burn_rate_per_hour'))} per hour{lasts}"
+
+
+def expenses_line(expenses: Answer) -> str:
+    """Our books against the payer's expenses."""
+    trouble = f" – trouble: {plain(expenses['trouble'])}" if expenses.get("trouble") else ""
+    if not expenses.get("at"):
+        return f"not compared yet{trouble}"
+    ours, told = (credits_and_usd(expenses.get(f"{name}_credits")) for name in ("ours", "network"))
+    untold = f", {plain(expenses['untold'])} not booked yet" if expenses.get("untold") else ""
+    drift = f"{plain(expenses.get('drift_percent'))} % unexplained"
+    return f"{moment(expenses['at'])}: {told} charged, {ours} by our books, {drift}{untold}{trouble}"
+
+
+def _policy(policy: Answer) -> str:
+    """Which limits hold: everything that was quoted or approved names them."""
+    budgets = len(policy.get("projects") or [])
+    stale = " – not what is written now" if policy.get("trouble") else ""
+    of_projects = f", {budgets} project budgets" if budgets else ""
+    return f"{plain(policy.get('version') or NONE)} since {moment(policy.get('since'))}{of_projects}{stale}"
 
 
 def _because(sweep: Answer) -> str:

@@ -33,6 +33,7 @@ class SessionLimits:
     human_approval_threshold_units: int | None = None
     max_creates_per_hour: int | None = None
     max_compute_units: int | None = None
+    max_extensions: int | None = None
     allowed_os_images: frozenset[str] | None = None
     allowed_crns: frozenset[str] | None = None
 
@@ -50,3 +51,5 @@ class Caller:
     """Not empty: why this session may not spend (its settings name another key, payer or network)."""
     notices: tuple[str, ...] = ()
     """Settings of the session that were ignored; shown once in its first answer."""
+    parents: str = ""
+    """The processes above the peer, by the kernel: what the owner is shown of who asks."""

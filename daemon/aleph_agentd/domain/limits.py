@@ -1,10 +1,12 @@
 """What the owner allows. Amounts in network units; None switches a limit off."""
 
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .caller import SessionLimits
-from .money import UNITS_PER_CREDIT
+from .money import UNITS_PER_CREDIT, whole_s
 
 LONGEST_LEASE_HOURS = 8760.0
 """No setting may ask for leases longer than a year."""
@@ -28,16 +30,37 @@ class Limits:
     allowed_os_images: frozenset[str] | None = None
     allowed_crns: frozenset[str] | None = None
     max_compute_units: int | None = None
+    approval_by_client: bool = False
+    """Whether the answer of an MCP client to a question counts as a human's."""
+    max_extensions: int | None = None
+    teardown_below_runway_minutes: int | None = None
+    """Below this, the VM whose lease ends next is ended: it lets what is more lasting run on."""
+    projects: Mapping[str, SessionLimits] = field(default_factory=dict)
+    """Sub-budgets by project directory (see projects.py)."""
 
     @property
-    def default_ttl_s(self) -> float:
+    def version(self) -> str:
+        """Names exactly these limits: what was quoted or approved under others is asked again."""
+        return hashlib.sha256(repr(_canonical(vars(self))).encode()).hexdigest()[:12]
+
+    @property
+    def default_ttl_s(self) -> int:
         """The lease of a create that names none, in seconds."""
-        return self.default_ttl_hours * 3600
+        return whole_s(self.default_ttl_hours)
 
     @property
-    def max_ttl_s(self) -> float:
+    def max_ttl_s(self) -> int:
         """The longest whole life of a VM, extensions included, in seconds."""
-        return self.max_ttl_hours * 3600
+        return whole_s(self.max_ttl_hours)
+
+
+def _canonical(value: Any) -> object:
+    """The same for equal values, in whatever order they were written."""
+    if isinstance(value, SessionLimits):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return sorted((name, _canonical(item)) for name, item in value.items())
+    return sorted(value) if isinstance(value, frozenset) else value
 
 
 def tighten(limits: Limits, wish: SessionLimits) -> Limits:

@@ -1,7 +1,8 @@
 """The facts that the daemon keeps: VMs with their leases, and what may happen to them."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -123,15 +124,15 @@ class Vm:
         """Teardown failed often; still retried, and shown in every answer."""
         return self.state is VmState.DESTROYING and self.attempts >= STUCK_AFTER_ATTEMPTS
 
-    def billed_seconds(self, now: datetime) -> float:
+    def billed(self, now: datetime) -> timedelta:
         """How long the network has billed it, as far as we know: from its broadcast to its end."""
         if self.broadcast_at is None or (self.state is VmState.FAILED and self.forgotten_at is None):
-            return 0.0
-        return max(0.0, ((self.forgotten_at or now) - self.broadcast_at).total_seconds())
+            return timedelta()
+        return max(timedelta(), (self.forgotten_at or now) - self.broadcast_at)
 
     def cost_units(self, now: datetime) -> int:
         """What it has cost so far, by our own clock, in units."""
-        return money.cost_units(self.rate, self.billed_seconds(now))
+        return money.cost_units(self.rate, money.exact_s(self.billed(now)))
 
     def ssh_command(self, user: str = "root") -> str:
         """The command that logs in, or nothing while the address is not known."""
@@ -158,6 +159,8 @@ class Intent:
     reserve_units: int
     request_key: str | None = None
     request_hash: str = ""
+    approval: str = ""
+    """The human approval that is spent on it."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +248,10 @@ class Movement:
     account: str
     units: int
     cause: str
+    uid: int = -1
+    """Who got a reservation; -1 when nobody asked for it."""
+    approval: str = ""
+    """The human approval that a reservation was made under."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +263,17 @@ class Event:
     kind: str
     item_hash: str
     text: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the VMs of one budget's directory bind at one instant."""
+
+    live_vms: int
+    day_units: int
+    """Settled in the last 24 hours, and everything open."""
+    burn_units_per_hour: int
+    creates_last_hour: int
 
 
 @dataclass(frozen=True)
@@ -276,3 +294,7 @@ class Exposure:
     names: frozenset[str] = frozenset()
     """Names of live VMs."""
     session_live_vms: int = 0
+    unapproved_day_units: int = 0
+    """What the asking uid got in the last 24 hours without a human's approval, other VMs only (rules.md 16)."""
+    shares: Mapping[str, Share] = field(default_factory=dict)
+    """What the VMs of a project bind, for each directory that was asked for."""

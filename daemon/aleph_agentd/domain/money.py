@@ -5,6 +5,7 @@ Rates are `Decimal` units per second, as the network quotes them; amounts are `i
 """
 
 import re
+from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 UNITS_PER_CREDIT = 10_000
@@ -21,9 +22,20 @@ _MAX_CREDITS = 10**12
 _AMOUNT = re.compile(r"^\s*(\d{1,15}(?:\.\d{1,6})?)\s*(usd|\$|cr|credits?|units?)?\s*$", re.IGNORECASE)
 
 
-def cost_units(rate: Decimal, seconds: float) -> int:
+def cost_units(rate: Decimal, seconds: int | Decimal) -> int:
     """What `seconds` at `rate` units per second cost, rounded up once."""
-    return int((rate * Decimal(max(0, seconds))).to_integral_value(rounding=ROUND_CEILING))
+    # 28 digits: the last ones of a price per second are not its own, and must not make a whole unit.
+    return int((rate * max(0, seconds)).to_integral_value(ROUND_CEILING))
+
+
+def exact_s(span: timedelta) -> Decimal:
+    """A span in seconds, to the microsecond."""
+    return Decimal(span // timedelta(microseconds=1)) / 1_000_000
+
+
+def whole_s(hours: float) -> int:
+    """Hours, as callers and settings write them, in whole seconds; a begun one counts. From here on no float."""
+    return int((Decimal(str(hours)) * SECONDS_PER_HOUR).to_integral_value(rounding=ROUND_CEILING))
 
 
 def hourly_units(rate: Decimal) -> int:

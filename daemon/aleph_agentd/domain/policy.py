@@ -5,65 +5,48 @@ Adding a rule is adding a function to `RULES`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from . import money
+from .case import Case, reserve_units
 from .errors import Conflict, Denied, Refusal
 from .limits import Limits
 from .model import Exposure
+from .projects import PROJECT_RULES, grown
 
-BILLING_TAIL_S = 1800
-"""Teardown may take this much longer than the lease; reserved, and settled to what was used."""
-MIN_BILLED_S = 3600
-"""At least one billing quantum is reserved."""
+__all__ = ["Case", "RULES", "affordable", "after", "evaluate", "needs_confirmation", "reserve_units"]
+
 NETWORK_MIN_RUNTIME_S = 86_400
 """A CCN admits an INSTANCE only if the payer could run everything for a day."""
-
-
-def reserve_units(hourly: int, seconds: float) -> int:
-    """The worst case of a lease: to its end, plus the teardown's tail, at least one billing quantum."""
-    span = max(seconds + BILLING_TAIL_S, MIN_BILLED_S)
-    return -(-hourly * int(span + 0.999) // 3600)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One request for money, and everything that decides on it. Units throughout."""
-
-    what: str
-    """`create` or `extend`."""
-    name: str = ""
-    os_image: str = ""
-    crn_hash: str = ""
-    compute_units: int = 1
-    lifetime_hours: float
-    """From the creation of the VM to the asked end."""
-    hourly_units: int
-    estimate_units: int
-    """What is asked for costs this much, if all goes as planned."""
-    reserve_units: int
-    """… and this much at worst."""
-    balance_units: int
-    network_hourly_units: int = 0
-    """What the payer's un-forgotten VMs cost per hour already."""
-    others_live: int = 0
-    """Live VMs under our key that the inventory does not hold: they count as well (rules.md 8)."""
-    max_hourly_units: int | None = None
-    """The caller's own limit on the price of this VM."""
-    confirmed: bool = False
+HUMAN_APPROVAL = "human_approval"
+"""The code of the one denial that a human can lift; its rule is the last, so every other one has agreed."""
 
 
 def _ttl(case: Case, limits: Limits, _: Exposure) -> None:
-    if case.lifetime_hours > limits.max_ttl_hours:
+    if case.lifetime_s > limits.max_ttl_s:
         raise Denied(
-            f"The lease would last {case.lifetime_hours:g} hours in all; the owner's limit is {limits.max_ttl_hours:g}.",
+            f"The lease would last {case.lifetime_s / 3600:g} hours in all; the owner's limit is {limits.max_ttl_hours:g}.",
             f"Ask for at most {limits.max_ttl_hours:g} hours in all, extensions included.",
             code="max_ttl",
         )
 
 
+def _extensions(case: Case, limits: Limits, _: Exposure) -> None:
+    limit = limits.max_extensions
+    if case.what == "extend" and limit is not None and case.extensions >= limit:
+        raise Denied(
+            f"This lease was extended {case.extensions} times; the owner allows {limit}.",
+            "Copy the results out, let it end, and create a new VM if it is still needed.",
+            code="max_extensions",
+        )
+
+
 def _image(case: Case, limits: Limits, _: Exposure) -> None:
-    if limits.allowed_os_images and case.os_image and case.os_image not in limits.allowed_os_images:
+    if (
+        limits.allowed_os_images is not None
+        and case.os_image
+        and case.os_image not in limits.allowed_os_images
+    ):
         raise Denied(
             f"The owner does not allow the image {case.os_image}.",
             f"Use one of: {', '.join(sorted(limits.allowed_os_images))}.",
@@ -72,7 +55,7 @@ def _image(case: Case, limits: Limits, _: Exposure) -> None:
 
 
 def _crn(case: Case, limits: Limits, _: Exposure) -> None:
-    if limits.allowed_crns and case.crn_hash and case.crn_hash not in limits.allowed_crns:
+    if limits.allowed_crns is not None and case.crn_hash and case.crn_hash not in limits.allowed_crns:
         raise Denied(
             "The owner does not allow this CRN.",
             "Leave crn_hash out: an allowed one is chosen.",
@@ -107,6 +90,7 @@ def _balance_guard(case: Case, limits: Limits, exposure: Exposure) -> None:
             f"(balance {money.show(case.balance_units)}, reserved and not yet billed {money.show(exposure.unbilled_units)}).",
             f"Ask for a shorter lease or a smaller VM, or ask the owner to buy credits at {money.BUY_CREDITS_URL}.",
             code="balance_guard",
+            data={"buy_credits_url": money.BUY_CREDITS_URL},
         )
 
 
@@ -162,6 +146,7 @@ def _floor(case: Case, limits: Limits, exposure: Exposure) -> None:
             f"At worst {money.show(left)} of the balance would be left; the least is {money.show(limits.min_balance_units or 0)}.",
             f"Ask for less, or ask the owner to buy credits at {money.BUY_CREDITS_URL}.",
             code="min_balance",
+            data={"buy_credits_url": money.BUY_CREDITS_URL},
         )
 
 
@@ -175,6 +160,7 @@ def _network_day(case: Case, _: Limits, exposure: Exposure) -> None:
             f"The network admits a VM only if the balance pays all VMs for a day: that needs {money.show(need)}, the balance is {money.show(case.balance_units)}.",
             f"Ask for a smaller VM, or ask the owner to buy credits at {money.BUY_CREDITS_URL}.",
             code="network_24h",
+            data={"buy_credits_url": money.BUY_CREDITS_URL},
         )
 
 
@@ -187,15 +173,23 @@ def _rate(case: Case, limits: Limits, exposure: Exposure) -> None:
         )
 
 
-def _human(case: Case, limits: Limits, _: Exposure) -> None:
-    limit = limits.human_approval_threshold_units
-    # The whole life counts, so that many small extensions are no way around it (rules.md 16).
-    at_most = max(case.reserve_units, reserve_units(case.hourly_units, case.lifetime_hours * 3600))
-    if limit is not None and at_most > limit:
+def worst_case(case: Case) -> int:
+    """What the VM may cost in its whole life: many small extensions are no way around a human (rules.md 16)."""
+    return max(case.reserve_units, reserve_units(case.hourly_units, case.lifetime_s))
+
+
+def _human(case: Case, limits: Limits, exposure: Exposure) -> None:
+    limit, at_most = limits.human_approval_threshold_units, worst_case(case)
+    if limit is None or at_most <= (case.approved_units or 0):
+        return
+    # Nor are many small VMs: what this uid got unasked in a day counts as well.
+    before = exposure.unapproved_day_units
+    if at_most + before > limit:
+        unasked = f", after {money.show(before)} without a human in 24 hours" if before else ""
         raise Denied(
-            f"This VM could cost {money.show(at_most)}; above {money.show(limit)} a human decides, and nothing that a tool sends can stand in for one.",
-            "Ask for a shorter lease or a smaller VM, or ask the owner to raise ALEPH_AGENT_HUMAN_APPROVAL_THRESHOLD.",
-            code="human_approval",
+            f"This VM could cost {money.show(at_most)}{unasked}; above {money.show(limit)} a human decides, and nothing that a tool sends can stand in for one.",
+            "Ask for a shorter lease or a smaller VM, or call without dry_run: the answer says how the owner approves it.",
+            code=HUMAN_APPROVAL,
         )
 
 
@@ -210,6 +204,7 @@ def _name(case: Case, _: Limits, exposure: Exposure) -> None:
 
 RULES: tuple[Callable[[Case, Limits, Exposure], None], ...] = (
     _ttl,
+    _extensions,
     _image,
     _crn,
     _size,
@@ -223,6 +218,7 @@ RULES: tuple[Callable[[Case, Limits, Exposure], None], ...] = (
     _floor,
     _network_day,
     _rate,
+    *PROJECT_RULES,
     _human,
 )
 """The mission's order (TTL, price, balance guard, concurrent VMs, session spend), ours in between."""
@@ -247,17 +243,21 @@ def affordable(
     compute_units: int = 1,
     *,
     others_live: int = 0,
+    project: str = "",
+    network_hourly_units: int = 0,
 ) -> int:
     """How many VMs of this size, for the default lease, the rules would let pass one after another."""
-    hours = min(limits.default_ttl_hours, limits.max_ttl_hours)
+    seconds = min(limits.default_ttl_s, limits.max_ttl_s)
     case = Case(
         what="create",
+        project=project,
         compute_units=compute_units,
-        lifetime_hours=hours,
+        lifetime_s=seconds,
         hourly_units=hourly,
-        estimate_units=-(-hourly * int(hours * 3600) // 3600),
-        reserve_units=reserve_units(hourly, hours * 3600),
+        estimate_units=-(-hourly * seconds // 3600),
+        reserve_units=reserve_units(hourly, seconds),
         balance_units=balance_units,
+        network_hourly_units=network_hourly_units,
         others_live=others_live,
     )
     for count in range(limits.max_concurrent_vms):
@@ -279,4 +279,6 @@ def after(case: Case, exposure: Exposure) -> Exposure:
         session_units=exposure.session_units + case.reserve_units,
         burn_units_per_hour=exposure.burn_units_per_hour + case.hourly_units,
         creates_last_hour=exposure.creates_last_hour + 1,
+        unapproved_day_units=exposure.unapproved_day_units + case.reserve_units,
+        shares=grown(exposure.shares, case),
     )

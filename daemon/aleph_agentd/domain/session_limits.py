@@ -76,7 +76,13 @@ _AMOUNTS = (
     "MIN_BALANCE",
     "HUMAN_APPROVAL_THRESHOLD",
 )
-_COUNTS = ("MAX_CONCURRENT_VMS", "BALANCE_GUARD_PERCENT", "MAX_CREATES_PER_HOUR", "MAX_COMPUTE_UNITS")
+_COUNTS = (
+    "MAX_CONCURRENT_VMS",
+    "BALANCE_GUARD_PERCENT",
+    "MAX_CREATES_PER_HOUR",
+    "MAX_COMPUTE_UNITS",
+    "MAX_EXTENSIONS",
+)
 _TIGHTENINGS = (
     {name: _Tightening(f"{name.lower()}_units", parse_amount, show) for name in _AMOUNTS}
     | {name: _Tightening(name.lower(), _count, str) for name in _COUNTS}

@@ -32,6 +32,7 @@ READ_ONLY = frozenset(
         "audit.list",
         "audit.verify",
         "approvals.list",
+        "passphrase.state",
         "policy.get",
         "metrics",
     }

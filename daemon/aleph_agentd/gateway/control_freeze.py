@@ -7,6 +7,7 @@ from ..domain.clock import iso
 from ..domain.errors import BadInput
 from ..services.freezes import OWNER, Freezes
 from ..services.panic import Panic
+from .owner_guard import Guard
 from .rpc.connection import Connection, Handler
 
 CONFIRMATION = "destroy every VM"
@@ -16,8 +17,8 @@ _LONGEST = 200
 class Buttons:
     """The handlers."""
 
-    def __init__(self, freezes: Freezes, panic: Panic) -> None:
-        self._freezes, self._panic = freezes, panic
+    def __init__(self, freezes: Freezes, panic: Panic, guard: Guard) -> None:
+        self._freezes, self._panic, self._guard = freezes, panic, guard
 
     def methods(self) -> Mapping[str, Handler]:
         """To be joined with the other methods of control.sock."""
@@ -34,8 +35,9 @@ class Buttons:
         await self._freezes.freeze(reason, OWNER, _text(params, "project"))
         return self._view()
 
-    async def unfreeze(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Lift everything, or what is frozen for one project."""
+    async def unfreeze(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Lift everything, or what is frozen for one project. It loosens: only the owner may (rules.md 13)."""
+        await self._guard.check(connection, params)
         project = _text(params, "project") if params.get("project") is not None else None
         return {"lifted": await self._freezes.lift(OWNER, project), **self._view()}
 

@@ -14,6 +14,7 @@ from ..domain.model import LIVE, TOMBSTONES, Event, VmState
 from ..services.core import Services
 from ..tools.views import alerts, vm_view
 from .control_orphans import Orphans, sweep_view
+from .owner_guard import Guard
 from .rpc.connection import Connection, Handler
 
 _WHICH = {"live": LIVE, "ended": TOMBSTONES, "all": LIVE | TOMBSTONES}
@@ -25,8 +26,11 @@ HUMAN = "human"
 class Control:
     """The handlers of control.sock, by method name."""
 
-    def __init__(self, services: Services, started_at: datetime, sessions: Callable[[], int]) -> None:
+    def __init__(
+        self, services: Services, started_at: datetime, sessions: Callable[[], int], guard: Guard
+    ) -> None:
         self._services, self._started_at, self._sessions = services, started_at, sessions
+        self._guard = guard
         self._watchers: dict[Connection, int] = {}
         self._pushing: asyncio.Task[None] | None = None
         self._again = False
@@ -39,7 +43,7 @@ class Control:
             "vms.get": self.vm,
             "events.watch": self.watch,
             "ledger.list": self.ledger,
-            **Orphans(self._services).methods(),
+            **Orphans(self._services, self._guard).methods(),
         }
 
     async def status(self, _: Connection, __: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +79,7 @@ class Control:
             "burn_rate_per_hour": money.in_credits(exposure.burn_units_per_hour),
             "burn_rate_per_hour_usd": money.in_usd(exposure.burn_units_per_hour),
             "stuck": [f"{vm.name} ({vm.item_hash[:12]}): {vm.last_error}" for vm in overview.stuck],
-            "alerts": alerts(services),
+            "alerts": [*alerts(services), *services.approvals.alerts()],
             "sweep": sweep_view(services.sweeper.findings),
             "sessions": self._sessions(),
             **{name: figures() for name, figures in services.figures.items()},

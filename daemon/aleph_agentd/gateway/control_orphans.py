@@ -11,6 +11,7 @@ from ..domain.reconcile import Findings, lease_end
 from ..ports import KeyMissing, NetworkTrouble
 from ..services.core import Services
 from ..tools.views import orphan_view, vm_view
+from .owner_guard import Guard
 from .rpc.connection import Connection, Handler
 
 _SHOWN = 200
@@ -22,8 +23,8 @@ _HUMAN = "human"
 class Orphans:
     """The handlers of control.sock for what a sweep finds."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, guard: Guard) -> None:
+        self._services, self._guard = services, guard
 
     def methods(self) -> Mapping[str, Handler]:
         """To be joined with the other methods of control.sock."""
@@ -45,15 +46,18 @@ class Orphans:
             "sweep": sweep_view(findings),
         }
 
-    async def sweep(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Look now. `anyway`: and end what the breaker of sweeps would spare."""
+    async def sweep(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Look now. `anyway`, which only the owner may say: and end what the breaker of sweeps would spare."""
+        if params.get("anyway") is True:
+            await self._guard.check(connection, params)
         sweeper = self._services.sweeper
         await (sweeper.run_anyway() if params.get("anyway") is True else sweeper.run())
         return {"sweep": sweep_view(sweeper.findings)}
 
-    async def adopt(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def adopt(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """A row for an orphan: with its stamped lease while that runs, else with one of the default length."""
         services, item = self._services, self._named(params)
+        await self._guard.check(connection, params)
         now = services.clock.now()
         end = PublishedEnd(0, now + timedelta(hours=services.treasury.limits.default_ttl_hours))
         if item.stamp is not None:
@@ -75,8 +79,10 @@ class Orphans:
         vm = await services.inventory.get(vm.item_hash) or vm
         return {"vm": self._view(vm), "billing_ended": ended}
 
-    async def recover(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def recover(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """Sweep, which takes in what this installation stamped; into an empty inventory, what any one did."""
+        if params.get("others") is True:
+            await self._guard.check(connection, params)
         services = self._services
         sweeper, taken, waiting = services.sweeper, list[Vm](), 0
         await sweeper.run()

@@ -8,6 +8,7 @@ from typing import Any
 
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.errors import BadInput, Unavailable
+from aleph_agentd.gateway.ancestry import Clients
 from aleph_agentd.gateway.mcp_server import LazyMcp
 from aleph_agentd.gateway.rpc.connection import Connection
 from aleph_agentd.gateway.rpc.protocol import Params
@@ -25,10 +26,13 @@ OpenSession = Callable[[Peer, str, dict[str, Any]], Caller]
 class McpOpen:
     """The handler of `mcp.open {nonce, preamble}`."""
 
-    def __init__(self, mcp: LazyMcp, open_session: OpenSession, version: str) -> None:
+    def __init__(
+        self, mcp: LazyMcp, open_session: OpenSession, version: str, clients: Clients | None = None
+    ) -> None:
         self._mcp = mcp
         self._open_session = open_session
         self._version = version
+        self._clients = clients or Clients()
         self._sessions: Counter[int] = Counter()
 
     @property
@@ -45,13 +49,16 @@ class McpOpen:
                 f"uid {uid} has {MAX_SESSIONS_PER_UID} MCP sessions open",
                 "end an agent that is no longer used",
             )
+        self._clients.opened(connection.peer)
         caller = self._open_session(connection.peer, nonce, preamble)
 
         async def session(
             reader: asyncio.StreamReader, writer: asyncio.StreamWriter, draining: asyncio.Event
         ) -> None:
             server = await self._mcp.get()
-            await server.serve(reader, writer, draining, caller=caller, nonce=nonce)
+            await server.serve(
+                reader, writer, draining, caller=caller, nonce=nonce, turn=connection.pace.turn
+            )
 
         connection.upgrade(session)
         self._sessions[uid] += 1

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from aleph_agentd.domain.caller import Caller, Progress
 from aleph_agentd.domain.errors import Refusal, Unavailable
+from aleph_agentd.gateway.rpc.rate import Turn, at_once
 from aleph_agentd.gateway.toolbox import Toolbox
 
 if TYPE_CHECKING:
     import mcp_types
     from mcp.server.context import ServerRequestContext
 
+    from aleph_agentd.gateway.mcp_elicitation import ClientApprovals
     from aleph_agentd.gateway.mcp_session import Incoming, McpSession
 
     Context = ServerRequestContext[McpSession, Any]
@@ -33,12 +35,15 @@ INTERNAL = Refusal(
 class McpServer:
     """The SDK's server over our tools; one for all sessions."""
 
-    def __init__(self, toolbox: Toolbox, version: str) -> None:
+    def __init__(self, toolbox: Toolbox, version: str, approvals: "ClientApprovals | None" = None) -> None:
         from mcp.server.caching import CacheHint
         from mcp.server.lowlevel import NotificationOptions, Server
         from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 
+        from aleph_agentd.gateway.mcp_elicitation import Elicitation
+
         self._toolbox = toolbox
+        self._elicitation = Elicitation(approvals) if approvals else None
         self._sessions: set[McpSession] = set()
         self._listing = checked_listing(toolbox.listing())
         self._bus = InMemorySubscriptionBus()
@@ -65,11 +70,12 @@ class McpServer:
         *,
         caller: Caller,
         nonce: str,
+        turn: Turn = at_once,
     ) -> None:
         """Converse with one shim until it hangs up or the daemon has drained."""
         from aleph_agentd.gateway.mcp_session import McpSession
 
-        session = McpSession(self, caller, nonce)
+        session = McpSession(self, caller, nonce, turn)
         self._sessions.add(session)
         try:
             await session.serve(reader, writer, draining)
@@ -93,14 +99,31 @@ class McpServer:
     async def _call_tool(self, context: "Context", params: "mcp_types.CallToolRequestParams") -> Any:
         session = context.lifespan_context
         try:
-            result = await self._run(session, context, params)
-            return _success(result)
+            return await self._answer(session, context, params)
         except Refusal as refusal:
             return _failure(refusal)
         except Exception:
             # The edge of a tool: the SDK would put the text of what escapes on the wire.
             log.exception("%s failed", params.name)
             return _failure(INTERNAL)
+
+    async def _answer(
+        self, session: "McpSession", context: "Context", params: "mcp_types.CallToolRequestParams"
+    ) -> dict[str, Any]:
+        """The tool's answer, or first a question to the client that stands in its way."""
+        from aleph_agentd.gateway.mcp_elicitation import is_modern
+
+        asked, caller = self._elicitation, session.caller
+        if asked is None:
+            return _success(await self._run(session, context, params))
+        retried = await asked.retried(params, caller)
+        result = await self._run(session, context, params)
+        question = None if retried else await asked.about(result, context, caller)
+        if question is not None and is_modern(context.protocol_version):
+            return asked.required(question, params, caller)
+        if question is not None and await asked.ask(question, context, caller):
+            result = await self._run(session, context, params)
+        return _success(result)
 
     async def _run(
         self, session: "McpSession", context: "Context", params: "mcp_types.CallToolRequestParams"
@@ -181,21 +204,24 @@ class McpServer:
 class LazyMcp:
     """The server, loaded in a thread by whoever needs it first (the app, right after READY)."""
 
-    def __init__(self, toolbox: Toolbox, version: str) -> None:
+    def __init__(self, toolbox: Toolbox, version: str, approvals: "ClientApprovals | None" = None) -> None:
         self._toolbox = toolbox
         self._version = version
+        self._approvals = approvals
         self._loading: asyncio.Task[McpServer] | None = None
 
     async def get(self) -> McpServer:
         """The server, as soon as it is loaded; raises ValueError if a tool's schema is wrong."""
         if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(load, self._toolbox, self._version))
+            self._loading = asyncio.create_task(
+                asyncio.to_thread(load, self._toolbox, self._version, self._approvals)
+            )
         return await asyncio.shield(self._loading)
 
 
-def load(toolbox: Toolbox, version: str) -> McpServer:
+def load(toolbox: Toolbox, version: str, approvals: "ClientApprovals | None" = None) -> McpServer:
     """Import the SDK (0.6 s or more) and build the server; call it in a thread."""
-    return McpServer(toolbox, version)
+    return McpServer(toolbox, version, approvals)
 
 
 def checked_listing(tools: list[dict[str, Any]]) -> "mcp_types.ListToolsResult":

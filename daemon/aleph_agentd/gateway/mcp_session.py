@@ -14,6 +14,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from aleph_agentd.domain.caller import Caller
 from aleph_agentd.gateway.lines import MAX_LINE, LineSplitter
+from aleph_agentd.gateway.rpc.rate import Turn
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ MAX_ID_LENGTH = 128
 READ_SIZE = 64 * 1024
 OUTPUT_MESSAGES = 16
 STALL_S = 30.0
+COST = 5.0
+"""Plain requests that a message costs as much as."""
 
 PARSE_ERROR, INVALID_REQUEST, BUSY = -32700, -32600, -32010
 
@@ -74,12 +77,13 @@ class Sdk(Protocol):
 class McpSession:
     """One shim's conversation: who it is, what it has in flight, and the two pumps."""
 
-    def __init__(self, sdk: Sdk, caller: Caller, nonce: str) -> None:
+    def __init__(self, sdk: Sdk, caller: Caller, nonce: str, turn: Turn) -> None:
         self.caller = caller
         self.calls = 0
         """Tools that run now; the SDK's handler counts them."""
         self._sdk = sdk
         self._nonce = nonce
+        self._turn = turn
         self._in_flight: dict[str, str] = {}
         self._no_calls = anyio.Event()
         self._no_calls.set()
@@ -143,6 +147,7 @@ class McpSession:
             for line in splitter.feed(data):
                 # What was read is delivered whole, also when the daemon drains meanwhile.
                 with anyio.CancelScope(shield=True):
+                    await self._turn(COST)
                     await self._accept(line, to_sdk)
 
     async def _accept(self, line: bytes | None, to_sdk: MemoryObjectSendStream[Any]) -> None:

@@ -3,7 +3,9 @@
 from typing import Any
 
 from ..domain.caller import Caller, Peer
+from ..domain.projects import directory
 from ..domain.session_limits import DaemonSettings, session_limits
+from .ancestry import describe
 from .rpc.connection import Connection
 
 _CLAIM = 200
@@ -23,19 +25,27 @@ class Sessions:
         return Caller(
             session=nonce,
             peer=peer,
-            project=_claim(preamble, "project_dir") or _claim(preamble, "cwd"),
+            project=directory(_claim(preamble, "project_dir") or _claim(preamble, "cwd")),
             client=f"an MCP client (pid {_claim(preamble, 'client_pid') or peer.pid})",
             limits=limits,
             notices=notices,
             spending_refused=refused,
+            parents=describe(peer.pid),
         )
 
     def plain(self, connection: Connection) -> Caller:
         """The caller of plain RPC: all of one uid are one session, since none of them says who it is."""
         peer = connection.peer
         if peer.human:
-            return Caller(session=f"human-{peer.uid}", peer=peer, client="a human")
-        return Caller(session=f"rpc-{peer.uid}", peer=peer, client=f"an RPC client (pid {peer.pid})")
+            return Caller(
+                session=f"human-{peer.uid}", peer=peer, client="a human", parents=describe(peer.pid)
+            )
+        return Caller(
+            session=f"rpc-{peer.uid}",
+            peer=peer,
+            client=f"an RPC client (pid {peer.pid})",
+            parents=describe(peer.pid),
+        )
 
 
 def _claim(preamble: dict[str, Any], name: str) -> str:

@@ -4,6 +4,7 @@ Every call to the network may raise `NetworkTrouble`: it means *unknown*, and th
 effect. No call waits without a limit; each adapter sets its own time-outs.
 """
 
+from .approvals import ApprovalBook, MayAsk
 from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
@@ -11,6 +12,8 @@ from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .passphrase import PassphraseFile
+from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
@@ -34,7 +37,12 @@ __all__ = [
     "Decide",
     "Remembered",
     "StaleRow",
+    "ApprovalBook",
+    "MayAsk",
+    "PassphraseFile",
     "StartCounter",
+    "Reckoning",
+    "Spending",
     "Timers",
     "EscrowFiles",
     "Backups",

@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 from ..domain.leases import LEASE_ENDED
 from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm, VmState
+from .approvals import ApprovalBook
 from .audit import AuditLog
 from .freezes import FreezeLog
 from .rebuilding import Rebuilding
+from .reckoning import Reckoning
 from .restoring import Restoring
 from .retention import Retention
 
@@ -36,7 +38,7 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol):
+class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalBook, Reckoning, Protocol):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened
@@ -50,12 +52,18 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol)
     trouble: str
     """Why the last write failed, in one line; empty when it did not."""
 
-    async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
-        """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing."""
+    async def admit(self, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()) -> Vm:
+        """Commit 1: `decide`, then row, reservation, signed messages, request key. All or nothing.
+
+        `budgets`: the project directories whose shares are decided on too. An intent with an `approval` spends
+        it in the same transaction; raises Denied when it cannot.
+        """
         ...
 
-    async def exposure(self, session: str, now: datetime) -> Exposure:
-        """What is bound now, as `admit` would see it."""
+    async def exposure(
+        self, session: str, now: datetime, budgets: Sequence[str] = (), *, uid: int = -1
+    ) -> Exposure:
+        """What is bound now, as `admit` would see it for a session of this uid."""
         ...
 
     async def remembered(self, request_key: str) -> Remembered | None:
@@ -146,10 +154,13 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, Protocol)
         request: tuple[str, Remembered] | None = None,
         *,
         lease_version: int | None = None,
+        budgets: Sequence[str] = (),
+        uid: int = -1,
+        approval: str = "",
     ) -> Vm:
         """Move the end of a running lease, reserving more; only while `expires_at > now` (else StaleRow).
 
-        With `lease_version`: only if the lease still has that version.
+        With `lease_version`: only if the lease still has that version. With `approval`: only by spending it.
         """
         ...
 

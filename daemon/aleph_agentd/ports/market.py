@@ -35,6 +35,14 @@ class Market(Protocol):
         """Every expense of the payer that was booked since then; a partial answer raises. The newest may be missing."""
         ...
 
+    async def rates(self, payer: str) -> dict[str, Decimal]:
+        """What each un-forgotten VM of the payer costs, in units per second; a partial answer raises."""
+        ...
+
+    async def burn(self, payer: str) -> Decimal:
+        """What all un-forgotten VMs of the payer cost, whoever made them, in units per second; up to 5 s old."""
+        ...
+
     async def price(self) -> Price:
         """The live price."""
         ...

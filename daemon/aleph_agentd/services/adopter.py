@@ -28,7 +28,7 @@ class Adopter:
         forgets = await self._signer.sign_forgets(item.item_hash, item.payer, FORGETS_PER_VM)
         now = self._clock.now()
         vm = adopted_row(item, end, rate, crn, self._image(item.rootfs), cause, now)
-        life = (max(vm.expires_at, now) - vm.created_at).total_seconds()
+        life = money.exact_s(max(vm.expires_at, now) - vm.created_at)
         log.warning("taking in %s (%s): %s", vm.name, vm.item_hash[:12], cause)
         return await self._inventory.adopt(vm, forgets, reserve_units(money.hourly_units(rate), life), now)
 

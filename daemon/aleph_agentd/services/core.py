@@ -7,7 +7,9 @@ from typing import Any
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .approvals import Approvals
 from .auditor import Auditor
+from .expenses import Expenses
 from .extender import Extender
 from .freezes import Freezes
 from .jobs import Jobs
@@ -19,6 +21,7 @@ from .reaper import Reaper
 from .repairs import Repairs
 from .restoration import Restoration
 from .retention import Retention
+from .runway import Runway
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -42,11 +45,14 @@ class Services:
     teardown: Teardown
     reaper: Reaper
     sweeper: Sweeper
+    expenses: Expenses
+    runway: Runway
     adopter: Adopter
     repairs: Repairs
     restoration: Restoration
     retention: Retention
     publisher: Publisher
+    approvals: Approvals
     freezes: Freezes
     panic: Panic
     default_os_image: str

@@ -1,13 +1,18 @@
 """Giving a running lease more time."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ..domain import money, policy
+from ..domain.approvals import Approval
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict
 from ..domain.model import LEASED, Exposure, Vm
+from ..domain.projects import budgets_of
 from ..ports import Inventory, Remembered, StaleRow
 from .freezes import Freezes
 from .treasury import Treasury
@@ -24,22 +29,30 @@ class Extender:
         """Waits until the gates know what they are asked."""
 
     async def extend(
-        self, vm: Vm, hours: float, caller: Caller, request: tuple[str, Remembered] | None = None
+        self,
+        vm: Vm,
+        hours: float,
+        caller: Caller,
+        request: tuple[str, Remembered] | None = None,
+        approval: Approval | None = None,
     ) -> Vm:
-        """The row with its new end. An expired lease is never revived."""
+        """The row with its new end. An expired lease is never revived. Spends the approval, if there is one."""
         await self.ready()
         for gate in self.gates:
             gate()
-        now = self._clock.now()
-        expires_at = vm.expires_at + timedelta(hours=hours)
+        expires_at = vm.expires_at + timedelta(seconds=money.whole_s(hours))
         self._freezes.check("extend", caller)
-        case = await self._case(vm, hours, expires_at)
-        limits = self._treasury.limits_of(caller)
+        case = await self.case(vm, hours)
+        if approval is not None:
+            case = replace(case, approved_units=approval.units)
+        limits = self._treasury.limits_of(caller, vm.project)
 
         def decide(exposure: Exposure) -> None:
             self._freezes.check("extend", caller)
             policy.evaluate(case, limits, exposure)
 
+        # Only now: the machine may have been suspended while the network was asked, and the lease be over since.
+        now = self._clock.now()
         try:
             return await self._inventory.extend(
                 vm.item_hash,
@@ -50,6 +63,9 @@ class Extender:
                 caller.session,
                 request,
                 lease_version=vm.lease_version,
+                budgets=budgets_of(limits, case.project),
+                uid=caller.peer.uid,
+                approval=approval.id if approval else "",
             )
         except StaleRow as stale:
             raise self._too_late(stale.vm, now) from stale
@@ -66,17 +82,24 @@ class Extender:
             code="lease_over",
         )
 
-    async def _case(self, vm: Vm, hours: float, expires_at: datetime) -> policy.Case:
-        units = money.cost_units(vm.rate, hours * 3600)
+    async def case(self, vm: Vm, hours: float) -> policy.Case:
+        """What the policy decides on."""
+        seconds = money.whole_s(hours)
+        expires_at = vm.expires_at + timedelta(seconds=seconds)
+        units = money.cost_units(vm.rate, seconds)
+        balance, burn = await asyncio.gather(self._treasury.balance(), self._treasury.network_hourly())
         return policy.Case(
             what="extend",
             name=vm.name,
+            project=vm.project,
+            extensions=vm.lease_version - 1,
             compute_units=vm.compute_units,
-            lifetime_hours=(expires_at - vm.created_at).total_seconds() / 3600,
+            lifetime_s=math.ceil(money.exact_s(expires_at - vm.created_at)),
             hourly_units=vm.hourly_units,
             estimate_units=units,
             reserve_units=units,
-            balance_units=await self._treasury.balance(),
+            balance_units=balance,
+            network_hourly_units=burn,
         )
 
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from ..domain import policy
+from ..domain.approvals import Approval
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
 from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
+from ..domain.projects import budgets_of
 from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
 from .billing_end import FORGETS_PER_VM
 from .birth import Birth, Stillborn
@@ -43,6 +45,8 @@ class Order:
     create_id: str
     request_key: str | None
     request_hash: str
+    approval: Approval | None = None
+    """The human's yes that it is carried out under."""
     tried: list[str] = field(default_factory=list)
     """What happened on each CRN that did not work out, in words."""
 
@@ -76,7 +80,14 @@ class Provisioner:
 
     # ------------------------------------------------------------------ asked by tools
 
-    async def create(self, plan: Plan, caller: Caller, request_key: str | None, request_hash: str) -> Order:
+    async def create(
+        self,
+        plan: Plan,
+        caller: Caller,
+        request_key: str | None,
+        request_hash: str,
+        approval: Approval | None = None,
+    ) -> Order:
         """Start a create. Raises the Refusal of the first attempt's admission; the rest goes on by itself."""
         await self.ready()
         if self.draining:
@@ -86,7 +97,7 @@ class Provisioner:
         self._freezes.check("create", caller)
         for gate in self.gates:
             gate()
-        order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash)
+        order = Order(caller, plan, "c-" + secrets.token_hex(8), request_key, request_hash, approval)
         self._orders[order.create_id] = order
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         job = self._jobs.start(f"create:{order.create_id}", lambda: self._carry_out(order, admitted))
@@ -101,7 +112,7 @@ class Provisioner:
         for vm in await self._inventory.find(request.name):
             if vm.name != request.name or vm.state not in LEASED:
                 continue
-            asked_end = self._clock.now() + timedelta(hours=request.ttl_hours)
+            asked_end = self._clock.now() + timedelta(seconds=request.ttl_s)
             same = (vm.session, vm.compute_units, vm.os_image) == (
                 caller.session,
                 request.compute_units,
@@ -195,9 +206,7 @@ class Provisioner:
     async def _admit(self, order: Order) -> Vm:
         """Sign, then commit 1: everything that is needed to track and to end the VM is on disk before it exists."""
         plan, now = order.plan, self._clock.now()
-        lease = Stamp(
-            self._installation, secrets.token_hex(16), now + timedelta(hours=plan.request.ttl_hours)
-        )
+        lease = Stamp(self._installation, secrets.token_hex(16), now + timedelta(seconds=plan.request.ttl_s))
         rootfs = self._market.images()[plan.request.os_image]
         spec = instance_spec(plan, self._treasury.payer, rootfs, lease)
         try:
@@ -206,7 +215,9 @@ class Provisioner:
         except KeyMissing as missing:
             raise _no_key(str(missing)) from missing
         await self._check_estimate(create, plan)
-        case = await self._planner.case(plan, confirmed=True)
+        case = await self._planner.case(plan, order.caller, confirmed=True)
+        if order.approval is not None:
+            case = replace(case, approved_units=order.approval.units)
         limits = self._treasury.limits_of(order.caller)
         intent = Intent(
             vm=new_row(
@@ -217,6 +228,7 @@ class Provisioner:
             reserve_units=plan.reserve_units,
             request_key=None if order.tried else order.request_key,
             request_hash=order.request_hash,
+            approval=order.approval.id if order.approval else "",
         )
 
         def decide(exposure: Exposure) -> None:
@@ -225,7 +237,7 @@ class Provisioner:
             self._freezes.check("create", order.caller)
             policy.evaluate(case, limits, exposure)
 
-        return await self._inventory.admit(intent, decide, now)
+        return await self._inventory.admit(intent, decide, now, budgets_of(limits, case.project))
 
     async def _check_estimate(self, create: SignedMessage, plan: Plan) -> None:
         try:

@@ -1,5 +1,6 @@
 """From a request to a priced plan: CRN, price, and what the policy says of it."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ class CreateRequest:
     purpose: str = ""
     max_hourly_units: int | None = None
 
+    @property
+    def ttl_s(self) -> int:
+        """The lease in seconds."""
+        return money.whole_s(self.ttl_hours)
+
     def fingerprint(self) -> tuple[object, ...]:
         """What a quote is bound to."""
         return (self.name, self.crn, self.compute_units, self.ttl_hours, self.os_image, self.max_hourly_units)
@@ -54,12 +60,12 @@ class Plan:
     @property
     def estimate_units(self) -> int:
         """What the lease costs if it ends on time."""
-        return money.cost_units(self.rate, self.request.ttl_hours * 3600)
+        return money.cost_units(self.rate, self.request.ttl_s)
 
     @property
     def reserve_units(self) -> int:
         """What is reserved for it."""
-        return policy.reserve_units(self.hourly_units, self.request.ttl_hours * 3600)
+        return policy.reserve_units(self.hourly_units, self.request.ttl_s)
 
 
 class Planner:
@@ -114,19 +120,22 @@ class Planner:
         self.breakers.check_crn(choice.crn)
         return choice.crn, choice.why
 
-    async def case(self, plan: Plan, *, confirmed: bool) -> policy.Case:
+    async def case(self, plan: Plan, caller: Caller, *, confirmed: bool) -> policy.Case:
         """What the policy decides on."""
+        balance, burn = await asyncio.gather(self._treasury.balance(), self._treasury.network_hourly())
         return policy.Case(
             what="create",
             name=plan.request.name,
+            project=caller.project,
             os_image=plan.request.os_image,
             crn_hash=plan.crn.hash,
             compute_units=plan.request.compute_units,
-            lifetime_hours=plan.request.ttl_hours,
+            lifetime_s=plan.request.ttl_s,
             hourly_units=plan.hourly_units,
             estimate_units=plan.estimate_units,
             reserve_units=plan.reserve_units,
-            balance_units=await self._treasury.balance(),
+            balance_units=balance,
+            network_hourly_units=burn,
             others_live=self._others_live(),
             max_hourly_units=plan.request.max_hourly_units,
             confirmed=confirmed,
@@ -137,8 +146,8 @@ class Planner:
         try:
             for gate in self.gates:
                 gate()
-            case = await self.case(plan, confirmed=True)
-            overview = await self._treasury.overview(caller.session)
+            case = await self.case(plan, caller, confirmed=True)
+            overview = await self._treasury.overview(caller.session, caller.peer.uid, caller.project)
             policy.evaluate(case, self._treasury.limits_of(caller), overview.exposure)
         except Refusal as refusal:
             return [f"would be refused now ({refusal.code}): {refusal.message} {refusal.hint}"]
@@ -146,4 +155,4 @@ class Planner:
 
     def remember(self, plan: Plan, caller: Caller) -> Quote:
         """Show this plan to the session: it may be confirmed within ten minutes, once."""
-        return self._treasury.quote(caller.session, plan.request.fingerprint(), plan.crn, plan.rate)
+        return self._treasury.quote(caller, plan.request.fingerprint(), plan.crn, plan.rate)

@@ -6,7 +6,7 @@ network. Until all three are known completely, creates and extends are refused, 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from ..domain.clock import Clock
@@ -55,6 +55,8 @@ class Restoration:
         self._waits_for = "the next sweep"
         self._ends_known = False
         self._looked = asyncio.Event()
+        self.voids: list[Callable[[str], Awaitable[object]]] = []
+        """What was said yes to before holds no more: each is called with the reason."""
 
     @property
     def pending(self) -> str:
@@ -84,6 +86,7 @@ class Restoration:
         self._uncounted, self._mark = "", await self._inventory.restored()
         if self._mark:
             log.error("the inventory was lost or put back: %s", self._mark.why)
+            await self._void(self._mark.why)
 
     async def _count(self) -> None:
         now = self._clock.now()
@@ -114,8 +117,13 @@ class Restoration:
         """The network shows that rows were lost."""
         if self._mark is None:
             self._mark, self._ends_known = await self._inventory.mark_restored(why, self._clock.now()), False
-            self._treasury.void_quotes()
+            await self._void(why)
             log.error("the inventory was lost or put back: %s", why)
+
+    async def _void(self, why: str) -> None:
+        self._treasury.void_quotes()
+        for void in self.voids:
+            await void(f"the inventory was lost or put back: {why}")
 
     # ------------------------------------------------------------------ meanwhile
 

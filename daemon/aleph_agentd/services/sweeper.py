@@ -39,6 +39,8 @@ class Sweeper:
         self._inventory, self._messages, self._signer, self._clock = inventory, messages, signer, clock
         self._jobs, self._installation, self._grace = jobs, installation, timedelta(seconds=grace_s)
         self._repairs, self._restoration = repairs, restoration
+        self.alarm: Callable[[str], Awaitable[object]] = _nobody
+        """Told when a sweep would have ended too many at once."""
         self._greeted: dict[str, None] = {}
         self.before: list[Callable[[], Awaitable[None]]] = []
         """What else is looked at with every sweep, before it."""
@@ -87,6 +89,7 @@ class Sweeper:
         self.findings = await self._repairs.run(self.findings, anyway=anyway)
         if self.findings.halted:
             log.error("sweep halted: %s", self.findings.halted)
+            await self.alarm(f"a sweep was stopped: {self.findings.halted}")
 
     async def _look(self) -> Findings:
         now = self._clock.now()
@@ -119,3 +122,7 @@ class Sweeper:
             after = page[-1].item_hash
         rest = await self._inventory.known(sorted(listed - known))
         return known | rest.keys(), [*rows, *rest.values()]
+
+
+async def _nobody(_: str) -> None:
+    return

@@ -1,5 +1,6 @@
 """What money there is, what is bound, and what a VM would cost."""
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -13,13 +14,18 @@ from ..domain.clock import Clock
 from ..domain.errors import Unavailable
 from ..domain.limits import Limits, tighten
 from ..domain.model import LIVE, Crn, Exposure, Vm
+from ..domain.projects import budgets_of, for_project
 from ..ports import Inventory, Market, NetworkTrouble, Signer
 
+PRICE_UNIT_CHANGED = "price_unit_changed"
 QUOTE_VALID_S = 600
 MAX_QUOTES = 500
+MAX_QUOTES_PER_UID = 200
+MAX_QUOTES_PER_SESSION = 20
 MAX_PRICE_MOVE = Decimal("0.05")
 _OVERVIEW_AGE_S = 2.0
 _NEWEST, _STUCK = 10, 100
+_BURN_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,13 @@ class Quote:
 
     id: str
     session: str
+    uid: int
     request: tuple[object, ...]
     """The normalised request: everything that was asked for, without `confirmed` and `dry_run`."""
     crn: Crn
     rate: Decimal
+    policy: str
+    """The version of the limits under which it was made."""
     made_at: float
     """Monotonic seconds."""
 
@@ -64,7 +73,7 @@ class Treasury:
         self._human_address = human_address
         self.limits = limits
         self._quotes: OrderedDict[str, Quote] = OrderedDict()
-        self._overviews: OrderedDict[str, tuple[int, float, Overview]] = OrderedDict()
+        self._overviews: OrderedDict[tuple[str, int, str], tuple[int, float, Overview]] = OrderedDict()
 
     @property
     def payer(self) -> str:
@@ -73,9 +82,20 @@ class Treasury:
             return self._human_address
         return "" if self._signer.trouble else self._signer.address
 
-    def limits_of(self, caller: Caller) -> Limits:
-        """The owner's limits, or stricter ones that the session asked for."""
-        return tighten(self.limits, caller.limits)
+    def limits_of(self, caller: Caller, project: str | None = None) -> Limits:
+        """The owner's limits, or stricter ones that the session or its project's budgets ask for."""
+        return for_project(
+            tighten(self.limits, caller.limits), caller.project if project is None else project
+        )
+
+    async def exposure(self, caller: Caller) -> Exposure:
+        """What is bound at this instant, as the admission of this caller's request would see it."""
+        return await self._inventory.exposure(
+            caller.session,
+            self.clock.now(),
+            budgets_of(self.limits, caller.project),
+            uid=caller.peer.uid,
+        )
 
     async def balance(self) -> int:
         """The payer's balance in units."""
@@ -98,6 +118,16 @@ class Treasury:
         except Unavailable:
             return None
 
+    async def network_hourly(self) -> int:
+        """What the payer's un-forgotten VMs cost per hour, those of others too; 0 when that is not told at once."""
+        if not self.payer:
+            return 0
+        try:
+            async with asyncio.timeout(_BURN_WAIT_S):
+                return money.hourly_units(await self._market.burn(self.payer))
+        except (NetworkTrouble, TimeoutError):
+            return 0
+
     async def cu_rate(self) -> Decimal:
         """Units per second of one compute unit; refuses when the network's unit seems to have changed."""
         try:
@@ -111,24 +141,25 @@ class Treasury:
             raise Unavailable(
                 f"One compute unit is priced at {money.show(money.hourly_units(rate))} per hour, which no VM costs: the network changed its unit.",
                 "Nothing is created until aleph-agentd is updated; running VMs still end on time. Tell the owner.",
-                code="price_unit_changed",
+                code=PRICE_UNIT_CHANGED,
             )
         return rate
 
-    async def overview(self, session: str) -> Overview:
+    async def overview(self, session: str, uid: int = -1, project: str = "") -> Overview:
         """What is bound now; reads the database again only when it changed, or after 2 seconds."""
-        version = self._inventory.version
-        kept = self._overviews.get(session)
+        version, budgets = self._inventory.version, budgets_of(self.limits, project)
+        key = (session, uid, "\n".join(budgets))
+        kept = self._overviews.get(key)
         if kept and kept[0] == version and time.monotonic() - kept[1] < _OVERVIEW_AGE_S:
             return kept[2]
-        exposure = await self._inventory.exposure(session, self.clock.now())
+        exposure = await self._inventory.exposure(session, self.clock.now(), budgets, uid=uid)
         overview = Overview(
             exposure,
             newest=await self._inventory.page(states=sorted(LIVE), limit=_NEWEST),
             next_end=await self._inventory.next_end(),
             stuck=await self._inventory.stuck(_STUCK),
         )
-        self._overviews[session] = (version, time.monotonic(), overview)
+        self._overviews[key] = (version, time.monotonic(), overview)
         while len(self._overviews) > 64:
             self._overviews.popitem(last=False)
         return overview
@@ -140,22 +171,35 @@ class Treasury:
             left.append(limits.max_daily_spend_units - exposure.spent_day_units - exposure.reserved_units)
         if limits.max_session_spend_units is not None:
             left.append(limits.max_session_spend_units - exposure.session_units)
+        for path, share in exposure.shares.items():
+            budget = limits.projects[path].max_daily_spend_units
+            left += [] if budget is None else [budget - share.day_units]
         return max(0, min(left)) if left else None
 
-    def quote(self, session: str, request: tuple[object, ...], crn: Crn, rate: Decimal) -> Quote:
-        """Remember a plan that is shown to a session, for ten minutes and one use."""
-        quote = Quote("q-" + secrets.token_hex(8), session, request, crn, rate, time.monotonic())
+    def quote(self, caller: Caller, request: tuple[object, ...], crn: Crn, rate: Decimal) -> Quote:
+        """Remember a plan that is shown to a session, for ten minutes and one use.
+
+        Who asks for many loses its own oldest ones first.
+        """
+        name, uid = "q-" + secrets.token_hex(8), caller.peer.uid
+        quote = Quote(name, caller.session, uid, request, crn, rate, self.limits.version, time.monotonic())
         self._quotes[quote.id] = quote
-        while len(self._quotes) > MAX_QUOTES:
-            self._quotes.popitem(last=False)
+        kept = self._quotes.values()
+        self._drop([q for q in kept if q.session == quote.session], MAX_QUOTES_PER_SESSION)
+        self._drop([q for q in kept if q.uid == uid], MAX_QUOTES_PER_UID)
+        self._drop(list(kept), MAX_QUOTES)
         return quote
 
+    def _drop(self, quotes: list[Quote], most: int) -> None:
+        for quote in quotes[: max(0, len(quotes) - most)]:
+            del self._quotes[quote.id]
+
     def find_quote(self, session: str, request: tuple[object, ...], quote_id: str = "") -> Quote | None:
-        """The newest valid quote of this very request in this session."""
-        horizon = time.monotonic() - QUOTE_VALID_S
+        """The newest valid quote of this very request in this session, made under the limits in force."""
+        horizon, policy = time.monotonic() - QUOTE_VALID_S, self.limits.version
         for quote in reversed(self._quotes.values()):
-            fits = quote.session == session and quote.request == request and quote.made_at >= horizon
-            if fits and quote_id in ("", quote.id):
+            fits = quote.session == session and quote.request == request and quote.policy == policy
+            if fits and quote.made_at >= horizon and quote_id in ("", quote.id):
                 return quote
         return None
 

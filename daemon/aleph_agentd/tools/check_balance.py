@@ -3,6 +3,7 @@
 from ..domain import money, policy
 from ..domain.compute_units import TIERS
 from ..domain.errors import Refusal
+from ..services.runway import runway_s
 from .base import Answer, Arguments, Call, Tool
 from .views import VmView, footer, overview_of, vm_view
 
@@ -33,22 +34,31 @@ async def run(call: Call, _: BalanceArguments) -> Balance:
     services, now = call.services, call.services.clock.now()
     warnings = await call.services.sweeper.first_look(call.caller.session)
     overview = await overview_of(call)
-    exposure, balance, affordable = overview.exposure, None, {}
+    exposure, balance, network, affordable = overview.exposure, None, 0, {}
     try:
         balance = await services.treasury.balance()
         rate = await services.treasury.cu_rate()
         limits = services.treasury.limits_of(call.caller)
+        network = await services.treasury.network_hourly()
         others = call.services.sweeper.findings.others_live
         affordable = {
             f"{units} CU": policy.affordable(
-                limits, exposure, balance, money.hourly_units(rate * units), units, others_live=others
+                limits,
+                exposure,
+                balance,
+                money.hourly_units(rate * units),
+                units,
+                others_live=others,
+                project=call.caller.project,
+                network_hourly_units=network,
             )
             for units in TIERS
         }
     except Refusal as refusal:
         warnings.append(refusal.message)
     burn = exposure.burn_units_per_hour
-    runway = round(balance / burn, 1) if balance is not None and burn else None
+    left_s = None if balance is None else runway_s(balance, max(burn, network))
+    runway = None if left_s is None else round(left_s / 3600, 1)
     if runway is not None and runway < 24:
         warnings.append(
             f"The balance lasts {runway:g} more hours at this burn; buy credits at {money.BUY_CREDITS_URL}."

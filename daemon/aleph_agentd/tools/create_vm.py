@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from ..domain import money, policy
+from ..domain.approvals import ApprovalState
 from ..domain.clock import iso, span
 from ..domain.compute_units import TIERS, check_tier
 from ..domain.errors import Denied, Unavailable, Unknown
@@ -12,6 +13,7 @@ from ..domain.model import LEASED, Vm, VmState
 from ..domain.names import check_name, check_ssh_pubkey
 from ..services.provisioner import PATIENCE_S
 from ..services.quotes import CreateRequest, Plan
+from .awaiting import AWAITING, awaiting
 from .base import Answer, Arguments, Call, Tool
 from .views import footer
 
@@ -66,19 +68,23 @@ class Created(Answer):
     requires_confirmation: bool = False
     confirmation_message: str = ""
     quote_id: str | None = None
+    approval_id: str | None = None
+    approval_message: str = ""
     dry_run: bool = False
     next: str = ""
     warnings: list[str] = Field(default_factory=list)
 
 
 async def run(call: Call, arguments: CreateArguments) -> Created:
-    """Quote, ask for confirmation, or create; a request seen before answers with its first VM."""
+    """Quote, ask for confirmation or for a human, or create; a request seen before answers with its first VM."""
     provisioner = call.services.provisioner
     if call.request_key and (seen := await call.services.inventory.remembered(call.request_key)):
         await provisioner.ask_again(seen.create_id)
         return await _born(call, await _wait(call, seen.create_id), [])
     request = _request(call, arguments)
     if not arguments.dry_run and (same := await provisioner.same_vm(request, call.caller)):
+        if provisioner.under_way(same.create_id):
+            same = await _wait(call, same.create_id)
         return await _born(call, same, [f"You already have {same.name}: this is that VM, not a new one."])
     plan = await call.services.planner.plan(
         request, call.caller, confirmed=arguments.confirmed, quote_id=arguments.quote_id
@@ -86,16 +92,45 @@ async def run(call: Call, arguments: CreateArguments) -> Created:
     if arguments.dry_run:
         return await _quoted(call, plan, dry_run=True)
     _may_spend(call)
-    case = await call.services.planner.case(plan, confirmed=plan.quote is not None)
-    limits = call.services.treasury.limits_of(call.caller)
-    exposure = await call.services.inventory.exposure(call.caller.session, call.services.clock.now())
+    try:
+        return await _create(call, plan)
+    except Denied as denied:
+        if denied.code != policy.HUMAN_APPROVAL:
+            raise
+        return await _let_a_human_decide(call, plan)
+
+
+async def _create(call: Call, plan: Plan) -> Created:
+    case = await call.services.planner.case(plan, call.caller, confirmed=plan.quote is not None)
+    caller, treasury = call.caller, call.services.treasury
+    limits = treasury.limits_of(caller)
+    exposure = await treasury.exposure(caller)
     policy.evaluate(case, limits, exposure)
-    if policy.needs_confirmation(case, limits) or (
-        plan.quote and not call.services.treasury.use_quote(plan.quote)
-    ):
+    unspent = plan.quote is None or treasury.use_quote(plan.quote)
+    if policy.needs_confirmation(case, limits) or not unspent:
         return await _quoted(call, plan, dry_run=False)
-    order = await provisioner.create(plan, call.caller, call.request_key, call.request_hash)
+    order = await call.services.provisioner.create(plan, caller, call.request_key, call.request_hash)
     return await _born(call, await _wait(call, order.create_id), order.tried, order.plan.why)
+
+
+async def _let_a_human_decide(call: Call, plan: Plan) -> Created:
+    """Create nothing, and say who decides; or create what was approved and could not be done at once."""
+    case = await call.services.planner.case(plan, call.caller, confirmed=True)
+    approvals = call.services.approvals
+    approval = await approvals.ask(plan.request, call.caller, case, plan.rate)
+    if approval.state is ApprovalState.APPROVED:
+        create_id = await approvals.carry_out(approval)
+        return await _born(call, await _wait(call, create_id), [])
+    return Created(
+        **await footer(call),
+        name=plan.request.name,
+        status=AWAITING,
+        crn_name=plan.crn.name,
+        crn_url=plan.crn.url,
+        placement=plan.why,
+        **_prices(plan.hourly_units, plan.estimate_units),
+        **awaiting(approval, plan.request.name),
+    )
 
 
 def _request(call: Call, arguments: CreateArguments) -> CreateRequest:
@@ -181,7 +216,7 @@ async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
 async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
     """The VM as it is now."""
     now = call.services.clock.now()
-    seconds = (vm.expires_at - vm.created_at).total_seconds()
+    lease_s = money.exact_s(vm.expires_at - vm.created_at)
     return Created(
         **await footer(call, vm),
         item_hash=vm.item_hash,
@@ -194,7 +229,7 @@ async def _born(call: Call, vm: Vm, tried: list[str], why: str = "") -> Created:
         crn_name=vm.crn_name,
         crn_url=vm.crn_url,
         placement=why,
-        **_prices(vm.hourly_units, money.cost_units(vm.rate, seconds)),
+        **_prices(vm.hourly_units, money.cost_units(vm.rate, lease_s)),
         ttl_expires_at=iso(vm.expires_at),
         next=_next(call, vm, (vm.expires_at - now).total_seconds()),
         warnings=tried,

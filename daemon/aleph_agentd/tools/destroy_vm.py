@@ -74,7 +74,7 @@ def _summary(call: Call, vm: Vm) -> dict[str, Any]:
         "status": "destroyed" if vm.state in TOMBSTONES else "destroying",
         "item_hash": vm.item_hash,
         "name": vm.name,
-        "runtime_minutes": round(vm.billed_seconds(now) / 60, 1),
+        "runtime_minutes": round(vm.billed(now).total_seconds() / 60, 1),
         "estimated_cost_incurred": money.in_credits(cost),
         "estimated_cost_incurred_usd": money.in_usd(cost),
         "billing_ended": ended,

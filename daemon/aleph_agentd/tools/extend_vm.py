@@ -2,11 +2,14 @@
 
 from pydantic import Field
 
-from ..domain import money
+from ..domain import money, policy
+from ..domain.approvals import ApprovalState
 from ..domain.clock import iso
 from ..domain.errors import Denied
 from ..domain.model import Vm
 from ..ports import Remembered
+from ..services.asked import ExtendRequest
+from .awaiting import AWAITING, awaiting
 from .base import Answer, Arguments, Call, Tool
 from .ownership import may_act, resolve
 from .views import footer
@@ -32,6 +35,10 @@ class Extended(Answer):
     new_ttl_expires_at: str | None
     additional_cost_estimate: float
     additional_cost_estimate_usd: float
+    status: str = "extended"
+    approval_id: str | None = None
+    approval_message: str = ""
+    next: str = ""
     warnings: list[str] = Field(default_factory=list)
 
 
@@ -51,11 +58,41 @@ async def run(call: Call, arguments: ExtendArguments) -> Extended:
         if await call.services.inventory.remembered(call.request_key):
             return await _answer(call, vm, hours)
         request = (call.request_key, Remembered("aleph_extend_vm", call.request_hash))
-    return await _answer(call, await call.services.extender.extend(vm, hours, call.caller, request), hours)
+    try:
+        return await _answer(
+            call, await call.services.extender.extend(vm, hours, call.caller, request), hours
+        )
+    except Denied as denied:
+        if denied.code != policy.HUMAN_APPROVAL:
+            raise
+        return await _let_a_human_decide(call, vm, hours)
+
+
+async def _let_a_human_decide(call: Call, vm: Vm, hours: float) -> Extended:
+    """Extend nothing, and say who decides; or do what was approved and could not be done at once."""
+    approvals, request = (
+        call.services.approvals,
+        ExtendRequest(vm.item_hash, vm.name, hours, vm.lease_version),
+    )
+    case = await call.services.extender.case(vm, hours)
+    approval = await approvals.ask(request, call.caller, case, vm.rate)
+    if approval.state is ApprovalState.APPROVED:
+        await approvals.carry_out(approval)
+        return await _answer(call, await call.services.inventory.get(vm.item_hash) or vm, hours)
+    return Extended(
+        **await footer(call, vm),
+        item_hash=vm.item_hash,
+        name=vm.name,
+        new_ttl_expires_at=None,
+        additional_cost_estimate=money.in_credits(case.estimate_units),
+        additional_cost_estimate_usd=money.in_usd(case.estimate_units),
+        status=AWAITING,
+        **awaiting(approval, vm.name),
+    )
 
 
 async def _answer(call: Call, vm: Vm, hours: float) -> Extended:
-    cost = money.cost_units(vm.rate, hours * 3600)
+    cost = money.cost_units(vm.rate, money.whole_s(hours))
     return Extended(
         **await footer(call, vm),
         item_hash=vm.item_hash,

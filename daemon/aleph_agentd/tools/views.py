@@ -48,7 +48,7 @@ def vm_view(vm: Vm, now: datetime, session: str) -> VmView:
         status=status_of(vm, expired),
         crn_url=vm.crn_url,
         crn_name=vm.crn_name,
-        uptime_minutes=round(vm.billed_seconds(now) / 60, 1),
+        uptime_minutes=round(vm.billed(now).total_seconds() / 60, 1),
         cost_so_far=money.in_credits(cost),
         cost_so_far_usd=money.in_usd(cost),
         hourly_cost=money.in_credits(vm.hourly_units),
@@ -92,7 +92,8 @@ def orphan_view(orphan: NetworkInstance) -> VmView:
 
 async def overview_of(call: Call) -> Overview:
     """What is bound now, as this session sees it."""
-    return await call.services.treasury.overview(call.caller.session)
+    caller = call.caller
+    return await call.services.treasury.overview(caller.session, caller.peer.uid, caller.project)
 
 
 async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
@@ -107,7 +108,11 @@ async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
         "budget_left": None if left is None else money.in_credits(left),
         "budget_left_usd": None if left is None else money.in_usd(left),
         "stuck": [f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.stuck[:10]],
-        "alerts": [*alerts(call.services), *call.caller.notices],
+        "alerts": [
+            *alerts(call.services),
+            *call.services.approvals.alerts(call.caller.session),
+            *call.caller.notices,
+        ],
     }
 
 

@@ -4,12 +4,13 @@ import asyncio
 
 from pydantic import Field
 
+from ..domain.approvals import Approval
 from ..domain.clock import iso
 from ..domain.errors import Unavailable
 from ..domain.model import LEASED, Vm, VmState
 from ..ports import StaleRow
+from .awaiting import AWAITING, Following, awaiting, newest_attempt, subject, what_is_awaited
 from .base import Answer, Arguments, Call, Tool
-from .ownership import resolve
 from .views import footer
 
 _PAUSE_S = 1.0
@@ -18,7 +19,7 @@ _PAUSE_S = 1.0
 class WaitArguments(Arguments):
     """Which, and how long."""
 
-    item_hash: str = Field(min_length=1, max_length=128, description="Hash, or name of a VM of this session")
+    item_hash: str = Field(min_length=1, max_length=128, description="Hash, name, or an approval_id")
     timeout_s: float = Field(90, gt=0, le=600)
 
 
@@ -33,16 +34,24 @@ class Waited(Answer):
     ttl_expires_at: str | None
     waited_s: float
     next: str = ""
+    approval_id: str | None = None
 
 
 async def run(call: Call, arguments: WaitArguments) -> Waited:
     """Looks every second, reports progress, answers early when SSH does."""
-    vm = await resolve(call, arguments.item_hash.strip())
     loop = asyncio.get_running_loop()
     start, deadline = loop.time(), loop.time() + arguments.timeout_s
+    found = await what_is_awaited(call, arguments.item_hash.strip())
+    if isinstance(found, Approval):
+        following = Following(call, found, start, deadline)
+        vm = await following.to_its_vm()
+        if vm is None:
+            return await _not_yet(call, following.approval, loop.time() - start)
+    else:
+        vm = found
     while True:
-        vm = await call.services.inventory.get(vm.item_hash) or vm
-        if vm.state not in LEASED:
+        vm = await newest_attempt(call, vm)
+        if vm.state not in LEASED and not call.services.provisioner.under_way(vm.create_id):
             raise Unavailable(
                 f"{vm.name} is {vm.state} ({vm.cause}); it will not come up.",
                 "Create another with aleph_create_vm.",
@@ -56,6 +65,22 @@ async def run(call: Call, arguments: WaitArguments) -> Waited:
             round(waited), arguments.timeout_s, f"{vm.name} is {vm.state}; SSH does not answer yet"
         )
         await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - loop.time())))
+
+
+async def _not_yet(call: Call, approval: Approval, waited: float) -> Waited:
+    name = subject(approval)
+    return Waited(
+        **await footer(call),
+        item_hash="",
+        name=name,
+        status=AWAITING,
+        ready=False,
+        ssh_command="",
+        ttl_expires_at=None,
+        waited_s=round(waited, 1),
+        next=awaiting(approval, name)["next"],
+        approval_id=approval.id,
+    )
 
 
 async def _ready(call: Call, vm: Vm) -> bool:

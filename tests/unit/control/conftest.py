@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aleph_agentd.control import terminal
 from aleph_agentd.control.__main__ import main
 from aleph_agentd.gateway.rpc.connection import Connection
 from aleph_agentd.gateway.rpc.server import RpcServer
@@ -128,3 +129,10 @@ def vm(name: str = "web", **changes: Any) -> dict[str, Any]:
 def make_vm() -> Callable[..., dict[str, Any]]:
     """Makes VmViews."""
     return vm
+
+
+@pytest.fixture
+def typed(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner, who has a passphrase and types it; how it is asked for is told in test_passphrase.py."""
+    daemon.says("passphrase.state", {"set": True})
+    monkeypatch.setattr(terminal, "ask_passphrase", lambda *_: "open sesame")

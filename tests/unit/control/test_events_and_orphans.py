@@ -42,7 +42,13 @@ def test_following_ends_well_with_ctrl_c(daemon, runtime_dir):
     """Ctrl-C is how one stops to watch, not a failure."""
     daemon.says("events.watch", watcher(2))
     command = [sys.executable, "-m", "aleph_agentd.control", "events", "--since", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # Whoever runs the tests in the background may have Ctrl-C ignored, which is inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        following = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with following as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("1 ")
         assert process.stdout.readline().startswith("2 ")
@@ -99,7 +105,7 @@ def test_a_sweep_comes_before_the_list_if_asked_for(daemon, cli, make_vm):
     assert "not made by any installation" in cli.out and "another installation" in cli.out
 
 
-def test_what_a_halted_sweep_spared_needs_a_second_look_to_end(daemon, cli):
+def test_what_a_halted_sweep_spared_needs_a_second_look_to_end(daemon, cli, typed):
     """The line says why, and the way on says that somebody looked."""
     halted = SWEEP | {"halted": "6 of 9 VMs would be ended by one sweep", "undead": 6}
     daemon.says("sweep.run", {"sweep": halted})
@@ -109,17 +115,18 @@ def test_what_a_halted_sweep_spared_needs_a_second_look_to_end(daemon, cli):
     assert cli.run("orphans", "--sweep", "--anyway") == 0
     assert [params for method, params in daemon.asked if method == "sweep.run"] == [
         {"anyway": False},
-        {"anyway": True},
+        {"anyway": True, "passphrase": "open sesame"},
     ]
     assert cli.run("orphans", "--anyway") == 2
 
 
-def test_an_orphan_is_adopted_by_its_hash(daemon, cli, make_vm):
+def test_an_orphan_is_adopted_by_its_hash(daemon, cli, make_vm, typed):
     """And the lease that it got is told."""
     daemon.says("orphans.adopt", {"vm": make_vm("recovered-ab")})
     assert cli.run("orphans", "adopt", "abababab") == 0
     assert "recovered-ab" in cli.out and "1 h 55 min" in cli.out
-    assert daemon.asked == [("orphans.adopt", {"item_hash": "abababab"})]
+    asked = {"item_hash": "abababab", "passphrase": "open sesame"}
+    assert daemon.asked == [("passphrase.state", {}), ("orphans.adopt", asked)]
     assert cli.run("orphans", "adopt", "abababab", "--json") == 0
     assert cli.json["vm"]["name"] == "recovered-ab"
 
@@ -135,7 +142,7 @@ def test_an_orphan_is_destroyed_only_with_a_yes(daemon, cli, make_vm):
     assert cli.run("orphans", "destroy", "--yes", "abababab") == 1
 
 
-def test_recover_says_what_it_took_in_and_what_it_did_not(daemon, cli, make_vm):
+def test_recover_says_what_it_took_in_and_what_it_did_not(daemon, cli, make_vm, typed):
     """Other installations' VMs only if asked for."""
     answer = {"adopted": [make_vm("recovered-1")], "waiting": 1, "strangers": 2, "orphans": 3}
     daemon.says("recover", answer)
@@ -144,4 +151,7 @@ def test_recover_says_what_it_took_in_and_what_it_did_not(daemon, cli, make_vm):
     assert "recover --others" in cli.out and "3 carry no stamp" in cli.out
     assert cli.run("recover", "--others", "--json") == 0
     assert cli.json == answer
-    assert [params for _, params in daemon.asked] == [{"others": False}, {"others": True}]
+    assert [params for method, params in daemon.asked if method == "recover"] == [
+        {"others": False},
+        {"others": True, "passphrase": "open sesame"},
+    ]

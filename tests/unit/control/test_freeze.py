@@ -1,5 +1,6 @@
 """`freeze`, `unfreeze`, `panic`: what the CLI asks, and when it says that it is done."""
 
+from aleph_agentd.control import terminal
 from aleph_agentd.domain.errors import Denied
 
 FROZEN = {
@@ -28,10 +29,13 @@ def test_freeze_says_what_is_frozen_and_why(daemon, cli):
     assert cli.json == FROZEN
 
 
-def test_unfreeze_says_what_is_left(daemon, cli):
-    """And passes on who is refused."""
+def test_unfreeze_says_what_is_left(daemon, cli, monkeypatch):
+    """With the passphrase, which is typed; and passes on who is refused."""
+    monkeypatch.setattr(terminal, "ask_passphrase", lambda: "open sesame")
+    daemon.says("passphrase.state", {"set": True})
     daemon.says("unfreeze", {"lifted": 2, "freezes": []})
     assert cli.run("unfreeze") == 0
+    assert daemon.asked[-1] == ("unfreeze", {"passphrase": "open sesame"})
     assert "2 freezes lifted" in cli.out
     assert "nothing is frozen" in cli.out
     daemon.says("unfreeze", Denied("The passphrase is wrong.", "Try again.", code="passphrase"))

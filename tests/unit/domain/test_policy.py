@@ -1,6 +1,7 @@
 """Each rule of the policy: just inside passes, just outside is denied with its code."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from aleph_agentd.domain import policy
 from aleph_agentd.domain.caller import SessionLimits
 from aleph_agentd.domain.errors import Conflict, Denied, Refusal
 from aleph_agentd.domain.limits import Limits, tighten
-from aleph_agentd.domain.model import Exposure
+from aleph_agentd.domain.model import Exposure, Share
 from aleph_agentd.domain.policy import Case, affordable, after, evaluate, needs_confirmation
 
 RICH = 10**12
 NOTHING = Exposure(0, 0, 0, 0, 0, 0, 0)
+NO_SHARE = Share(0, 0, 0, 0)
 OPEN = Limits(
     max_concurrent_vms=100,
     max_ttl_hours=8760,
@@ -34,7 +36,7 @@ def a_case(**fields: Any) -> Case:
         "name": "new",
         "os_image": "ubuntu22",
         "crn_hash": "c1",
-        "lifetime_hours": 4.0,
+        "lifetime_s": 4 * 3600,
         "hourly_units": 14_250,
         "estimate_units": 57_000,
         "reserve_units": 64_125,
@@ -56,7 +58,7 @@ def _denied(case: Case, limits: Limits, exposure: Exposure) -> str:
 
 EDGES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str, tuple[str, Any]]] = [
     # rule, case, limits, exposure, and (what is moved, where to) so that it is just outside
-    ("max_ttl", {"lifetime_hours": 24.0}, {"max_ttl_hours": 24.0}, {}, "case", ("lifetime_hours", 24.001)),
+    ("max_ttl", {"lifetime_s": 86_400}, {"max_ttl_hours": 24.0}, {}, "case", ("lifetime_s", 86_401)),
     (
         "allowed_os_images",
         {},
@@ -144,6 +146,30 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str, tupl
         ("creates_last_hour", 20),
     ),
     (
+        "max_extensions",
+        {"what": "extend", "extensions": 1},
+        {"max_extensions": 2},
+        {},
+        "case",
+        ("extensions", 2),
+    ),
+    *(
+        (
+            f"project_{limit.removesuffix('_units')}",
+            {"project": "/work/p"},
+            {"projects": {"/work": SessionLimits(**{limit: most})}},
+            {"shares": {"/work": replace(NO_SHARE, **{bound: most - step})}},
+            "exposure",
+            ("shares", {"/work": replace(NO_SHARE, **{bound: most - step + 1})}),
+        )
+        for limit, bound, most, step in (
+            ("max_concurrent_vms", "live_vms", 3, 1),
+            ("max_daily_spend_units", "day_units", 100_000, 64_125),
+            ("max_hourly_burn_units", "burn_units_per_hour", 28_500, 14_250),
+            ("max_creates_per_hour", "creates_last_hour", 5, 1),
+        )
+    ),
+    (
         "human_approval",
         {},
         {"human_approval_threshold_units": 64_125},
@@ -185,9 +211,9 @@ def test_the_rules_stand_in_the_mission_s_order() -> None:
     """TTL, price, balance guard, concurrent VMs, session spend: a case that breaks all hears of them in turn."""
     limits = Limits(max_concurrent_vms=1, max_session_spend_units=1, max_ttl_hours=1, balance_guard_percent=1)
     exposure = replace(NOTHING, live_vms=1, session_units=1)
-    case = a_case(lifetime_hours=2, max_hourly_units=1, balance_units=RICH // 10**6)
+    case = a_case(lifetime_s=7200, max_hourly_units=1, balance_units=RICH // 10**6)
     heard = [_denied(case, limits, exposure)]
-    case = replace(case, lifetime_hours=1)
+    case = replace(case, lifetime_s=3600)
     heard.append(_denied(case, limits, exposure))
     case = replace(case, max_hourly_units=None)
     heard.append(_denied(case, limits, exposure))
@@ -202,7 +228,7 @@ def test_a_taken_name_is_a_conflict_and_everything_else_a_denial() -> None:
     with pytest.raises(Conflict):
         evaluate(a_case(name="old"), OPEN, replace(NOTHING, names=frozenset({"old"})))
     with pytest.raises(Denied):
-        evaluate(a_case(lifetime_hours=9000), OPEN, NOTHING)
+        evaluate(a_case(lifetime_s=9000 * 3600), OPEN, NOTHING)
 
 
 def test_an_extension_needs_no_free_slot_name_or_create() -> None:
@@ -235,12 +261,43 @@ def test_a_human_decides_on_the_whole_life_of_a_vm_so_that_extensions_cannot_spl
     """rules.md 16: many small extensions are one large lease."""
     limits = replace(OPEN, human_approval_threshold_units=policy.reserve_units(14_250, 10 * 3600))
     hour = {"what": "extend", "estimate_units": 14_250, "reserve_units": 14_250}
-    assert _denied(a_case(**hour, lifetime_hours=10.0), limits, NOTHING) == ""
-    assert _denied(a_case(**hour, lifetime_hours=11.0), limits, NOTHING) == "human_approval"
+    assert _denied(a_case(**hour, lifetime_s=10 * 3600), limits, NOTHING) == ""
+    assert _denied(a_case(**hour, lifetime_s=11 * 3600), limits, NOTHING) == "human_approval"
 
 
-@given(st.integers(0, 10**7), st.floats(0, 10**6))
-def test_a_reservation_covers_the_lease_its_tail_and_one_billing_quantum(hourly: int, seconds: float) -> None:
+def test_what_was_got_without_a_human_counts_towards_the_threshold() -> None:
+    """rules.md 16: many small VMs are one large one."""
+    limits = replace(OPEN, human_approval_threshold_units=100_000)
+    assert _denied(a_case(), limits, replace(NOTHING, unapproved_day_units=35_875)) == ""
+    assert _denied(a_case(), limits, replace(NOTHING, unapproved_day_units=35_876)) == "human_approval"
+
+
+def test_an_approval_covers_its_amount_and_its_own_rule_only() -> None:
+    """Dearer by one unit is not approved, whatever was got before; no other rule is lifted."""
+    limits = replace(OPEN, human_approval_threshold_units=10_000)
+    before = replace(NOTHING, unapproved_day_units=10**9)
+    assert _denied(a_case(approved_units=64_125), limits, before) == ""
+    assert _denied(a_case(approved_units=64_124), limits, before) == "human_approval"
+    assert _denied(a_case(approved_units=0), limits, NOTHING) == "human_approval"
+    for field, value, code in (
+        ("max_concurrent_vms", 0, "max_concurrent_vms"),
+        ("max_session_spend_units", 1, "max_session_spend"),
+        ("max_daily_spend_units", 1, "max_daily_spend"),
+        ("max_hourly_burn_units", 1, "max_hourly_burn"),
+        ("max_creates_per_hour", 0, "max_creates_per_hour"),
+    ):
+        assert _denied(a_case(approved_units=10**12), replace(limits, **{field: value}), NOTHING) == code
+
+
+def test_a_human_is_asked_last_so_that_nobody_approves_what_another_rule_forbids() -> None:
+    """The tools open a request only when this rule alone objects."""
+    assert policy.RULES[-1].__name__ == "_human"
+
+
+@given(st.integers(0, 10**7), st.decimals(0, 10**6, places=6))
+def test_a_reservation_covers_the_lease_its_tail_and_one_billing_quantum(
+    hourly: int, seconds: Decimal
+) -> None:
     """rules.md 15: at least an hour, and half an hour past the end; never rounded down."""
     reserved = policy.reserve_units(hourly, seconds)
     assert reserved >= hourly
@@ -254,6 +311,27 @@ def test_confirmation_is_asked_above_the_threshold_only() -> None:
     assert not needs_confirmation(a_case(), limits)
     assert needs_confirmation(a_case(estimate_units=57_001), limits)
     assert not needs_confirmation(a_case(estimate_units=57_001, confirmed=True), limits)
+
+
+@pytest.mark.parametrize("code", ["balance_guard", "min_balance", "network_24h"])
+def test_a_refusal_for_want_of_credits_says_where_to_buy_them(code: str) -> None:
+    """As a link of its own, too."""
+    poor = {"balance_units": 0, "estimate_units": 0 if code != "balance_guard" else 1, "reserve_units": 0}
+    limits = replace(OPEN, min_balance_units=1 if code == "min_balance" else None)
+    with pytest.raises(Denied) as refused:
+        evaluate(a_case(**poor), limits, NOTHING)
+    assert refused.value.code == code
+    assert refused.value.data == {"buy_credits_url": "https://credits.app.aleph.im"}
+
+
+@pytest.mark.parametrize("rule", ["allowed_os_images", "allowed_crns"])
+def test_a_list_of_nothing_allows_nothing(rule: str) -> None:
+    """A session that asks for an empty list must not get rid of the owner's (rules.md 11)."""
+    owner = replace(OPEN, allowed_os_images=frozenset({"debian12"}), allowed_crns=frozenset({"c1"}))
+    other = {"os_image": "debian12", "crn_hash": "c1"}
+    tight = tighten(owner, SessionLimits(**{rule: frozenset()}))
+    assert _denied(a_case(**other), owner, NOTHING) == ""
+    assert _denied(a_case(**other), tight, NOTHING) == rule
 
 
 LIMITS = st.builds(
@@ -288,14 +366,14 @@ def test_exactly_the_affordable_number_of_vms_passes_one_after_another(
     """n creates pass, and the next one does not: what the balance tool promises is what a create finds."""
     hourly = 14_250 * units
     promised = affordable(limits, exposure, balance, hourly, units)
-    hours = min(limits.default_ttl_hours, limits.max_ttl_hours)
+    seconds = min(limits.default_ttl_s, limits.max_ttl_s)
     case = Case(
         what="create",
         compute_units=units,
-        lifetime_hours=hours,
+        lifetime_s=seconds,
         hourly_units=hourly,
-        estimate_units=-(-hourly * int(hours * 3600) // 3600),
-        reserve_units=policy.reserve_units(hourly, hours * 3600),
+        estimate_units=-(-hourly * seconds // 3600),
+        reserve_units=policy.reserve_units(hourly, seconds),
         balance_units=balance,
     )
     for _ in range(promised):
@@ -323,12 +401,12 @@ def test_a_session_can_only_tighten(limits: Limits, wish: SessionLimits) -> None
         assert getattr(tight, name) == (wanted if theirs is not None else mine)
 
 
-@given(LIMITS, WISHES, EXPOSURES, st.integers(0, 10**7), st.floats(0, 48))
+@given(LIMITS, WISHES, EXPOSURES, st.integers(0, 10**7), st.integers(0, 48 * 3600))
 def test_what_a_tightened_policy_admits_the_owner_s_admits_too(
-    limits: Limits, wish: SessionLimits, exposure: Exposure, balance: int, hours: float
+    limits: Limits, wish: SessionLimits, exposure: Exposure, balance: int, seconds: int
 ) -> None:
     """Tightening never opens a door."""
-    case = a_case(balance_units=balance, lifetime_hours=hours)
+    case = a_case(balance_units=balance, lifetime_s=seconds)
     tight = tighten(limits, wish)
     if _denied(case, tight, exposure) == "":
         assert _denied(case, limits, exposure) == ""

@@ -197,10 +197,10 @@ class Raw:
 
 @asynccontextmanager
 async def serving_mcp(
-    directory: Path, toolbox: FakeToolbox, limits: Limits | None = None
+    directory: Path, toolbox: Any, limits: Limits | None = None, approvals: Any = None
 ) -> AsyncIterator[McpServed]:
-    """Serve a toolbox over MCP and RPC."""
-    lazy = LazyMcp(toolbox, "9")
+    """Serve a toolbox over MCP and RPC; with `approvals`, its clients may be asked."""
+    lazy = LazyMcp(toolbox, "9", approvals)
     opener = McpOpen(lazy, caller_for, "9")
 
     def caller_of(connection: Connection) -> Caller:

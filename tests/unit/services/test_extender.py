@@ -35,6 +35,20 @@ async def test_an_expired_lease_is_never_revived(world: World) -> None:
     assert await world.row(vm) == vm
 
 
+async def test_a_lease_that_ends_while_its_extension_asks_the_network_is_not_revived(world: World) -> None:
+    """A suspended machine wakes hours later, and the extension goes on before the reaper."""
+    vm = await world.create(ttl_hours=1)
+
+    async def suspended(_: str) -> None:
+        world.clock.forward(hours=2)
+
+    world.network.before("balance", suspended)
+    with pytest.raises(Conflict) as refused:
+        await world.services.extender.extend(vm, 3, ALICE)
+    assert refused.value.code == "lease_over"
+    assert await world.row(vm) == vm
+
+
 async def test_a_vm_that_is_being_torn_down_is_not_extended(world: World) -> None:
     """From the order on nothing but teardown touches it."""
     vm = await world.create()

@@ -261,6 +261,7 @@ async def test_a_sweep_that_would_end_too_many_ends_none_and_says_so(world: Worl
     world.clock.forward(hours=1)
     findings = await sweep(world, 3)
     assert "3 of 3 VMs" in findings.halted
+    assert "a sweep was stopped" in world.services.freezes.standing[0].reason, "a sign of trouble"
     assert {vm.state for vm in await world.rows()} == {VmState.GONE}
     assert len(world.network.billed()) == 3
     await world.services.sweeper.run_anyway()

@@ -10,7 +10,12 @@ from aleph_agentd.domain.caller import SessionLimits
 from aleph_agentd.domain.errors import BadInput, Unavailable
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.services import treasury as treasury_module
-from aleph_agentd.services.treasury import MAX_QUOTES, QUOTE_VALID_S
+from aleph_agentd.services.treasury import (
+    MAX_QUOTES,
+    MAX_QUOTES_PER_SESSION,
+    MAX_QUOTES_PER_UID,
+    QUOTE_VALID_S,
+)
 from support.world import ALICE, BOB, World, a_request
 
 
@@ -104,13 +109,34 @@ async def test_a_price_that_moved_by_more_than_five_percent_voids_the_quote(
     assert plan.rate == world.network.cu_rate
 
 
-async def test_only_so_many_quotes_are_remembered(world: World) -> None:
-    """The oldest make room."""
-    first = await _quoted(world)
+async def test_a_session_that_asks_for_many_quotes_loses_its_own_oldest_ones(world: World) -> None:
+    """Nobody else's."""
+    others, first = await _quoted(world, BOB), await _quoted(world)
     plan = await world.plan()
-    for _ in range(MAX_QUOTES):
-        world.services.planner.remember(plan, BOB)
+    for _ in range(MAX_QUOTES_PER_SESSION):
+        world.services.planner.remember(plan, ALICE)
     assert not world.services.treasury.use_quote(first)
+    assert world.services.treasury.use_quote(others)
+
+
+@pytest.mark.parametrize(("uids", "most"), [(1, MAX_QUOTES_PER_UID), (1000, MAX_QUOTES)])
+async def test_only_so_many_quotes_are_remembered(world: World, uids: int, most: int) -> None:
+    """Of one user, in however many sessions, and of all together."""
+    plan = await world.plan()
+    for n in range(most + 1):
+        peer = replace(ALICE.peer, uid=n % uids)
+        world.services.planner.remember(plan, replace(ALICE, session=f"s{n}", peer=peer))
+    assert len(world.services.treasury._quotes) == most
+
+
+async def test_a_quote_holds_only_while_the_policy_does(world: World) -> None:
+    """Made under other limits, it is asked for anew."""
+    treasury = world.services.treasury
+    quote = await _quoted(world)
+    before, treasury.limits = treasury.limits, replace(treasury.limits, max_compute_units=12)
+    assert (await _confirmed(world)).quote is None
+    treasury.limits = before
+    assert (await _confirmed(world)).quote == quote
 
 
 @pytest.mark.parametrize("factor", ["0.07", "71"])
@@ -174,10 +200,10 @@ async def test_an_overview_is_read_again_only_when_something_changed(
     reads = 0
     exposure = world.inventory.exposure
 
-    async def count(session: str, now: Any) -> Any:
+    async def count(*asked: Any, **of: Any) -> Any:
         nonlocal reads
         reads += 1
-        return await exposure(session, now)
+        return await exposure(*asked, **of)
 
     monkeypatch.setattr(world.inventory, "exposure", count)
     monkeypatch.setattr(treasury_module, "_OVERVIEW_AGE_S", 3600)

@@ -90,7 +90,7 @@ def number(value: Any, at_least: int = 0, at_most: int = 10**18) -> Decimal:
         exact = Decimal(str(value))
     except InvalidOperation:
         raise ValueError(f"not a number: {clean(value, 40)}") from None
-    if not exact.is_finite() or not at_least <= exact <= at_most:
+    if not exact.is_finite() or not at_least <= exact <= at_most or (exact and exact.adjusted() < -40):
         raise ValueError(f"out of bounds: {clean(value, 40)}")
     return exact
 

@@ -15,6 +15,7 @@ from ...ports import CrnList, Price
 from .cache import Cache
 from .ccn import Ccn
 from .checked import making_sense, mapping, number
+from .costs import rates, total_rate
 from .crns import ParsedList, parse_list
 from .expenses import list_expenses
 from .http import Http
@@ -42,12 +43,13 @@ class AlephMarket:
         self._ccn = ccn
         self._settings = settings
         self._balances = Cache(self._fetch_balance, BALANCE_AGE_S)
+        self._burns = Cache(self._fetch_burn, BALANCE_AGE_S)
         self._prices = Cache(self._fetch_price, PRICE_AGE_S)
         self._lists = Cache(self._fetch_crns, CRN_LIST_AGE_S)
 
     async def close(self) -> None:
         """End running requests."""
-        for cache in (self._balances, self._prices, self._lists):
+        for cache in (self._balances, self._burns, self._prices, self._lists):
             await cache.close()
 
     async def balance(self, payer: str) -> int:
@@ -61,6 +63,14 @@ class AlephMarket:
             return await list_expenses(self._ccn, host, payer, since)
 
         return await self._ccn.ask(question)
+
+    async def rates(self, payer: str) -> dict[str, Decimal]:
+        """What each un-forgotten VM costs; asked anew each time."""
+        return await self._ccn.ask(lambda host: rates(self._ccn, host, payer))
+
+    async def burn(self, payer: str) -> Decimal:
+        """What all un-forgotten VMs of the payer cost, in units per second."""
+        return (await self._burns.get(payer))[0]
 
     async def price(self) -> Price:
         """The live price of one compute unit."""
@@ -94,6 +104,9 @@ class AlephMarket:
                 return int(number(mapping(answer.json())["credit_balance"], at_least=-(10**18)) // 1)
 
         return await self._ccn.ask(question)
+
+    async def _fetch_burn(self, payer: str) -> Decimal:
+        return await self._ccn.ask(lambda host: total_rate(self._ccn, host, payer))
 
     async def _fetch_price(self, _key: str) -> Price:
         owner = self._settings.aggregate_address

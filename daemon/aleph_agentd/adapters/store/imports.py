@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select
 
 from ...domain.model import Vm
+from ...domain.money import exact_s
 from ...domain.policy import reserve_units
 from ...ports import StoreTrouble
 from . import events, ledger, vms
@@ -45,6 +46,6 @@ def take_over(connection: Connection, path: Path, text: str, defaults: Defaults)
 
 def _add(connection: Connection, vm: Vm, now: datetime) -> None:
     vms.add(connection, vm)
-    life = (max(vm.expires_at, now) - vm.created_at).total_seconds()
+    life = exact_s(max(vm.expires_at, now) - vm.created_at)
     ledger.reserve(connection, vm, vm.session, reserve_units(vm.hourly_units, life), "imported", now)
     events.record(connection, "imported", vm.item_hash, vm.name, now)

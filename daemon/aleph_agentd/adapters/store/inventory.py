@@ -18,25 +18,31 @@ from ...domain.model import (
 )
 from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
+from .approvals import ApprovalStore
 from .auditing import AuditStore
 from .exposure import exposure
 from .freezes import FreezeStore
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
+from .reckoning import ReckoningStore
 from .restoring import RestoringStore
 from .retention import RetentionStore
 
 
-class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore):
+class SqlInventory(
+    RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore, ApprovalStore, ReckoningStore
+):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
-    async def admit(self, intent: Intent, decide: Decide, now: datetime) -> Vm:
+    async def admit(self, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()) -> Vm:
         """Commit 1. Raises what `decide` raises, or Conflict when the request key is taken."""
-        return await self._transact(lambda c: leases.admit(c, intent, decide, now))
+        return await self._transact(lambda c: leases.admit(c, intent, decide, now, budgets))
 
-    async def exposure(self, session: str, now: datetime) -> Exposure:
+    async def exposure(
+        self, session: str, now: datetime, budgets: Sequence[str] = (), *, uid: int = -1
+    ) -> Exposure:
         """What is bound now."""
-        return await self._read(lambda c: exposure(c, session, now))
+        return await self._read(lambda c: exposure(c, session, now, budgets, uid=uid))
 
     async def remembered(self, request_key: str) -> Remembered | None:
         """What a request key was used for."""
@@ -121,9 +127,22 @@ class SqlInventory(RebuildingStore, RestoringStore, RetentionStore, FreezeStore,
         request: tuple[str, Remembered] | None = None,
         *,
         lease_version: int | None = None,
+        budgets: Sequence[str] = (),
+        uid: int = -1,
+        approval: str = "",
     ) -> Vm:
         """Move the end of a running lease later. Raises StaleRow, Conflict, or what `decide` raises."""
-        asked = leases.Extension(item_hash, expires_at, reserve_units, session, request, lease_version)
+        asked = leases.Extension(
+            item_hash,
+            expires_at,
+            reserve_units,
+            session,
+            request,
+            lease_version,
+            tuple(budgets),
+            uid,
+            approval,
+        )
         return await self._transact(lambda c: leases.extend(c, asked, decide, now))
 
     async def settle(

@@ -1,5 +1,6 @@
 """The changes that touch several tables: admit, move, extend, settle."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from ...domain.clock import iso
 from ...domain.leases import CLAIM
 from ...domain.model import LEASED, Intent, Vm, VmState
 from ...ports import Decide, Remembered, StaleRow
-from . import audit, events, ledger, messages, requests, vms
+from . import approvals, audit, events, ledger, messages, requests, vms
 from .exposure import exposure
 
 CREATE_TOOL = "aleph_create_vm"
@@ -37,19 +38,35 @@ class Extension:
     session: str
     request: tuple[str, Remembered] | None
     lease_version: int | None = None
+    budgets: tuple[str, ...] = ()
+    uid: int = -1
+    approval: str = ""
 
 
-def admit(connection: Connection, intent: Intent, decide: Decide, now: datetime) -> Vm:
+def admit(
+    connection: Connection, intent: Intent, decide: Decide, now: datetime, budgets: Sequence[str] = ()
+) -> Vm:
     """Decide on what is bound now, then write the intent."""
     vm = replace(intent.vm, state=VmState.INTENDED)
     if intent.request_key is not None:
         what = Remembered(CREATE_TOOL, intent.request_hash, vm.create_id)
         requests.claim(connection, intent.request_key, what, now)
-    decide(exposure(connection, vm.session, now))
+    decide(exposure(connection, vm.session, now, budgets, uid=vm.uid))
+    if intent.approval:
+        approvals.use(connection, intent.approval, vm.create_id, now)
     vms.add(connection, vm)
     messages.add_create(connection, intent.create)
     messages.add_forgets(connection, vm.item_hash, intent.forgets)
-    ledger.reserve(connection, vm, vm.session, intent.reserve_units, "admitted", now)
+    ledger.reserve(
+        connection,
+        vm,
+        vm.session,
+        intent.reserve_units,
+        "admitted",
+        now,
+        uid=vm.uid,
+        approval=intent.approval,
+    )
     _allowed(connection, f"create {vm.name}", vm, intent.reserve_units, now)
     events.record(connection, vm.state, vm.item_hash, vm.cause, now)
     return vm
@@ -82,9 +99,20 @@ def extend(connection: Connection, asked: Extension, decide: Decide, now: dateti
     outrun = asked.lease_version is not None and asked.lease_version != vm.lease_version
     if outrun or vm.state not in LEASED or vm.expires_at <= now or asked.expires_at <= vm.expires_at:
         raise StaleRow(vm)
-    decide(exposure(connection, asked.session, now))
+    decide(exposure(connection, asked.session, now, asked.budgets, uid=asked.uid, besides=vm.item_hash))
+    if asked.approval:
+        approvals.use(connection, asked.approval, vm.item_hash, now)
     vm = vms.change(connection, vm, expires_at=asked.expires_at, lease_version=vm.lease_version + 1)
-    ledger.reserve(connection, vm, asked.session, asked.reserve_units, "extended", now)
+    ledger.reserve(
+        connection,
+        vm,
+        asked.session,
+        asked.reserve_units,
+        "extended",
+        now,
+        uid=asked.uid,
+        approval=asked.approval,
+    )
     _allowed(connection, f"extend {vm.name}", vm, asked.reserve_units, now)
     events.record(connection, "extended", vm.item_hash, f"until {iso(vm.expires_at)}", now)
     return vm

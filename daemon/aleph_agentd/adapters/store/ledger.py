@@ -19,11 +19,21 @@ def add(connection: Connection, movement: Movement) -> None:
     connection.execute(insert(ledger).values(**vars(movement)))
 
 
-def reserve(connection: Connection, vm: Vm, session: str, units: int, cause: str, now: datetime) -> None:
-    """Bind money for a VM on behalf of a session."""
+def reserve(
+    connection: Connection,
+    vm: Vm,
+    session: str,
+    units: int,
+    cause: str,
+    now: datetime,
+    *,
+    uid: int = -1,
+    approval: str = "",
+) -> None:
+    """Bind money for a VM on behalf of a session; `uid` asked for it, a human approved it or did not."""
     if units < 0:
         raise ValueError(f"a reservation of {units} units")
-    add(connection, Movement(now, vm.item_hash, session, RESERVED, units, cause))
+    add(connection, Movement(now, vm.item_hash, session, RESERVED, units, cause, uid, approval))
 
 
 def settled(connection: Connection, item_hash: str) -> bool:

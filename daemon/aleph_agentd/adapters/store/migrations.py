@@ -41,7 +41,9 @@ CREATE TABLE approvals (id TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, state 
   expires_at BIGINT NOT NULL, decided_at BIGINT, decided_by TEXT NOT NULL, outcome TEXT NOT NULL);
 CREATE INDEX ix_approvals_state ON approvals (state, expires_at);
 CREATE TABLE freezes (n INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, at BIGINT NOT NULL, kind TEXT NOT NULL,
-  project TEXT NOT NULL, "by" TEXT NOT NULL, reason TEXT NOT NULL, lifted_at BIGINT, lifted_by TEXT NOT NULL)
+  project TEXT NOT NULL, "by" TEXT NOT NULL, reason TEXT NOT NULL, lifted_at BIGINT, lifted_by TEXT NOT NULL);
+ALTER TABLE ledger ADD COLUMN uid INTEGER NOT NULL DEFAULT '-1';
+ALTER TABLE ledger ADD COLUMN approval TEXT NOT NULL DEFAULT ''
 """
 
 

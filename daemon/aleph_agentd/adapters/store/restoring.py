@@ -81,7 +81,7 @@ def follow(connection: Connection, item_hash: str, end: PublishedEnd, now: datet
     if vm.state not in LEASED or end.n < vm.lease_version:
         return vm
     later = max(end.expires_at, vm.expires_at)
-    units = money.cost_units(vm.rate, (later - vm.expires_at).total_seconds())
+    units = money.cost_units(vm.rate, money.exact_s(later - vm.expires_at))
     vm = vms.change(connection, vm, expires_at=later, lease_version=end.n + 1)
     ledger.reserve(connection, vm, vm.session, units, "extended, as published", now)
     events.record(connection, "extended", item_hash, f"until {iso(later)}, as published", now)

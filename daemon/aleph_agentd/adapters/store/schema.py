@@ -96,6 +96,8 @@ ledger = Table(
     Column("account", Text, nullable=False),
     Column("units", BigInteger, nullable=False),
     _words("cause"),
+    Column("uid", Integer, nullable=False, server_default="-1"),
+    Column("approval", Words, nullable=False, server_default=""),
     Index("ix_ledger_vm", "item_hash"),
     Index("ix_ledger_account", "account", "item_hash", "units"),
     Index("ix_ledger_day", "account", "at", "units"),

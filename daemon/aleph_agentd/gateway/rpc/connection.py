@@ -12,6 +12,7 @@ from aleph_agentd.gateway.rpc.answers import INTERNAL, STOPPED, error_of, unknow
 from aleph_agentd.gateway.rpc.outbox import Outbox
 from aleph_agentd.gateway.rpc.peer import Limits, hang_up, peer_of
 from aleph_agentd.gateway.rpc.protocol import Notification, Params, ProtocolError, Request, Response
+from aleph_agentd.gateway.rpc.rate import Bucket, Buckets, Pacer
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class Owner(Protocol):
 
     limits: Limits
     draining: asyncio.Event
+
+    rates: Buckets
 
     def admit(self, connection: "Connection") -> Refusal | None:
         """Count the connection in, or say why not."""
@@ -51,6 +54,8 @@ class Connection(asyncio.Protocol):
         self._session_task: asyncio.Task[None] | None = None
         self._closing = False
         self._pump_due = False
+        self.pace = Pacer(self._loop)
+        """How fast it may ask; an upgraded connection takes its turns by itself."""
         self._on_close: list[Callable[[], None]] = []
 
     # What handlers use
@@ -109,6 +114,10 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._outbox = Outbox(self._transport, self._loop, self._owner.limits.stall_s, self._schedule_pump)
         self.peer = peer_of(transport.get_extra_info("socket"), human=self._human)
+        if not self._human:
+            limits = self._owner.limits
+            own = Bucket(limits.requests_per_s, limits.burst, self._loop.time())
+            self.pace.buckets = own, self._owner.rates.of(self.peer.uid, self._loop.time())
         if refusal := self._owner.admit(self):
             self._hang_up(refusal)
 
@@ -134,6 +143,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting for this client; jobs of the daemon are not its to stop."""
         self._closing = True
+        self.pace.cancel()
         self._outbox.close()
         for task in self._running.values():
             task.cancel()
@@ -150,6 +160,10 @@ class Connection(asyncio.Protocol):
             if self._full():
                 self._pause()
                 return
+            if self.pace.wait_s():
+                self._pause()
+                self.pace.later(self._pump)
+                return
             try:
                 message = self._decoder.next()
             except ProtocolError as problem:
@@ -158,6 +172,7 @@ class Connection(asyncio.Protocol):
             if message is None:
                 self._resume()
                 return
+            self.pace.count(1)
             self._take(message)
         self._pause()
         self._schedule_pump()

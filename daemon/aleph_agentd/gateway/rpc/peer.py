@@ -21,6 +21,12 @@ class Limits:
     """Requests of one connection that run at a time; reading pauses beyond that."""
     frames_per_turn: int = 16
     """Frames of one connection that are decoded before every other connection gets its turn."""
+    requests_per_s: float = 2_000.0
+    """Of one agent's connection for long; what comes faster waits unread, after a burst of `burst`."""
+    burst: float = 10_000.0
+    uid_requests_per_s: float = 8_000.0
+    """Of all connections of one user together; sessions of the same user share it."""
+    uid_burst: float = 40_000.0
     stall_s: float = 30.0
     """How long a client may leave its answers unread before it is hung up on."""
     line: int = 1024 * 1024

@@ -7,6 +7,7 @@ import socket
 from aleph_agentd.domain.errors import Denied, Refusal, Unavailable
 from aleph_agentd.gateway.rpc.connection import Connection, Methods
 from aleph_agentd.gateway.rpc.peer import Limits
+from aleph_agentd.gateway.rpc.rate import Buckets
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class _Door:
 
     def __init__(self, allowed_uids: set[int] | None, limits: Limits, draining: asyncio.Event) -> None:
         self.limits = limits
+        self.rates = Buckets(limits.uid_requests_per_s, limits.uid_burst)
         self.draining = draining
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()

@@ -1,0 +1,43 @@
+"""The daemon's periodic work: one line each."""
+
+from collections.abc import Awaitable, Callable
+
+from .adapters.config import Settings
+from .ports import Timers
+from .services.approvals import INTERVAL_S as APPROVALS_S
+from .services.core import Services
+from .services.erasure import PROBE_S
+from .services.escrow import INTERVAL_S as ESCROW_S
+from .services.escrow import Escrow
+from .services.expenses import REPRICE_S
+from .services.health import Health
+from .services.publisher import INTERVAL_S as PUBLISH_S
+from .services.reaper import INTERVAL_S as REAP_S
+from .services.restoration import COUNT_S
+from .services.retention import INTERVAL_S as RETENTION_S
+from .services.runway import INTERVAL_S as RUNWAY_S
+
+STATUS_S = 60
+
+Run = Callable[[], Awaitable[None]]
+
+
+def set_up(
+    timers: Timers, settings: Settings, services: Services, escrow: Escrow, health: Health, tell: Run
+) -> None:
+    """Every job that runs again and again; `tell` is the line that systemd shows."""
+    every = timers.every
+    every("reap", REAP_S, services.reaper.run)
+    every("silent hosts", PROBE_S, services.teardown.probe_hosts)
+    every("sweep", settings.sweep_interval_s, services.sweeper.run)
+    every("escrow", ESCROW_S, escrow.run)
+    every("count", COUNT_S, services.restoration.count_on)
+    every("retention", RETENTION_S, services.retention.run)
+    every("publish", PUBLISH_S, services.publisher.run)
+    every("expenses", settings.sweep_interval_s, services.expenses.run)
+    every("reprice", REPRICE_S, services.expenses.reprice)
+    every("runway", RUNWAY_S, services.runway.run)
+    every("approvals", APPROVALS_S, services.approvals.expire)
+    every("status", STATUS_S, tell)
+    if settings.health_interval_s is not None:
+        every("health", settings.health_interval_s, health.run)

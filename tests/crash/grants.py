@@ -1,0 +1,69 @@
+"""Scenarios: somebody else pays, and may take back what it granted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aleph.sdk.chains.ethereum import ETHAccount
+from aleph.sdk.client import AuthenticatedAlephHttpClient
+from aleph.sdk.types import Authorization
+from aleph_message.models import MessageType
+
+from crash.lives import gone, rented
+from crash.scenario import scenario
+from crash.sweeps import swept
+from crash.tenant import POLL_S, Tenant
+
+KINDS = [MessageType.instance, MessageType.forget, MessageType.aggregate]
+
+
+class Payer:
+    """The human whose credits are spent, with its own key."""
+
+    def __init__(self, client: AuthenticatedAlephHttpClient, agent: str) -> None:
+        self._client, self._agent = client, agent
+
+    async def grant(self) -> None:
+        """Let the daemon's key rent and end VMs."""
+        await self._client.update_all_authorizations([Authorization(address=self._agent, types=KINDS)])
+
+    async def revoke(self) -> None:
+        """Let it do nothing."""
+        await self._client.revoke_all_authorizations(self._agent)
+
+
+@asynccontextmanager
+async def payer(tenant: Tenant) -> AsyncIterator[Payer]:
+    """Make the human pay for a daemon that does not run yet; in the end all is granted."""
+    net, daemon = tenant.net, tenant.daemon
+    daemon.environment["ALEPH_AGENT_HUMAN_ADDRESS"] = net.account("human")["address"]
+    account = ETHAccount(private_key=net.key("human"))
+    async with AuthenticatedAlephHttpClient(account, api_server=net.api_host) as client:
+        human = Payer(client, daemon.address)
+        await human.grant()
+        try:
+            yield human
+        finally:
+            await human.grant()
+
+
+def _told(tenant: Tenant, kind: str) -> bool:
+    return bool(tenant.read("SELECT id FROM events WHERE kind = ?", kind))
+
+
+@scenario("delegate")
+async def delegate_and_revoke(tenant: Tenant) -> None:
+    """What was revoked is told, and what could not be ended meanwhile ends once it is granted again."""
+    async with payer(tenant) as human:
+        await rented(tenant)
+        async with tenant.act():
+            await human.revoke()
+            while not _told(tenant, "delegation_missing"):
+                await swept(tenant)
+                await asyncio.sleep(POLL_S)
+            await tenant.destroy()
+            await human.grant()
+            while not (tenant.has_died or _told(tenant, "delegation_restored")):
+                await swept(tenant)
+                await asyncio.sleep(POLL_S)
+            await gone(tenant)
