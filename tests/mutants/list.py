@@ -75,8 +75,8 @@ MUTANTS = (
         "reservations-uncounted",
         "admission counts what is spent, and not what is reserved",
         "adapters/store/exposure.py",
-        "        reserved_units=int(reserved or 0),\n",
-        "        reserved_units=0,\n",
+        "    reserved, unbilled = _bound(connection, now)\n",
+        "    reserved, unbilled = 0, 0\n",
     ),
     Mutant(
         "session-uncounted",
@@ -98,9 +98,9 @@ MUTANTS = (
         "intent-after-broadcast",
         "the bytes leave before the intent is on disk",
         "services/provisioner.py",
-        "        return await self._inventory.admit(intent, decide, now)\n",
+        "        return await self._inventory.admit(intent, decide, now, budgets_of(limits, case.project))\n",
         "        await self._birth._messages.post(create)\n"
-        "        return await self._inventory.admit(intent, decide, now)\n",
+        "        return await self._inventory.admit(intent, decide, now, budgets_of(limits, case.project))\n",
     ),
     Mutant(
         "frozen-broadcast",
@@ -141,15 +141,15 @@ MUTANTS = (
         "booked-to-the-end",
         "the whole lease is booked, whenever the VM ended",
         "domain/model.py",
-        "        return max(0.0, ((self.forgotten_at or now) - self.broadcast_at).total_seconds())\n",
-        "        return max(0.0, (max(self.expires_at, self.forgotten_at or now) - self.broadcast_at).total_seconds())\n",
+        "        return max(timedelta(), (self.forgotten_at or now) - self.broadcast_at)\n",
+        "        return max(timedelta(), max(self.expires_at, self.forgotten_at or now) - self.broadcast_at)\n",
     ),
     Mutant(
         "booked-since-running",
         "the time until the VM had its address is not booked",
         "domain/model.py",
-        "        return max(0.0, ((self.forgotten_at or now) - self.broadcast_at).total_seconds())\n",
-        "        return max(0.0, ((self.forgotten_at or now) - (self.running_at or now)).total_seconds())\n",
+        "        return max(timedelta(), (self.forgotten_at or now) - self.broadcast_at)\n",
+        "        return max(timedelta(), (self.forgotten_at or now) - (self.running_at or now))\n",
     ),
     Mutant(
         "alarm-unmoved",
