@@ -15,9 +15,10 @@ from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.caller import Caller
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.domain.model import LEASED, TOMBSTONES, Vm, VmState
-from aleph_agentd.services import publisher, reaper, retention
+from aleph_agentd.services import approvals, publisher, reaper, retention, runway
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.erasure import PROBE_S
+from aleph_agentd.services.expenses import REPRICE_S
 from aleph_agentd.services.freezes import OWNER
 from aleph_agentd.services.restoration import COUNT_S
 from aleph_agentd.tools.toolbox import Toolbox
@@ -81,14 +82,20 @@ class Estate:
         timers.every("reap", reaper.INTERVAL_S, services.reaper.run)
         timers.every("sweep", SWEEP_S, services.sweeper.run)
         timers.every("publish", publisher.INTERVAL_S, services.publisher.run)
+        timers.every("expenses", SWEEP_S, services.expenses.run)
+        timers.every("reprice", REPRICE_S, services.expenses.reprice)
+        timers.every("runway", runway.INTERVAL_S, services.runway.run)
+        timers.every("approvals", approvals.INTERVAL_S, services.approvals.expire)
         timers.every("silent hosts", PROBE_S, services.teardown.probe_hosts)
         timers.every("count", COUNT_S, services.restoration.count_on)
         timers.every("retention", retention.INTERVAL_S, services.retention.run)
         await services.freezes.load()
         await services.restoration.begin_life()
         await services.reaper.recover()
+        await services.approvals.load()
         services.panic.resume()
         await services.provisioner.recover()
+        await services.approvals.recover()
         await services.sweeper.run()
         await services.publisher.run()
         services.jobs.start("retention", services.retention.run)
@@ -187,6 +194,11 @@ class Estate:
         if self.life:
             self.promises.panicked = True
             self.loop.run_until_complete(self.life.services.panic.begin(OWNER))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether there is something to lift."""
+        return self.life is not None and bool(self.life.services.freezes.alerts())
 
     def unfreeze(self) -> None:
         """The owner lifts whatever is frozen, once the daemon has read it."""

@@ -45,7 +45,7 @@ MOMENTS = st.sampled_from([0.02, 0.07, 0.12, 0.27, 0.5, 1, 5, 30, 120])
 LOOKS = st.sampled_from([0.3, 1, 5])
 """How soon after a scene it is looked what came of it."""
 LAST_MOMENTS = st.sampled_from([0.15, 0.3, 0.3])
-ASLEEP = st.sampled_from([0, 0.02, 2])
+ASLEEP = st.sampled_from([0, 0.02, 2, 2])
 FORGET_FATES = [
     ("swallows", 1),
     ("swallows", 1),
@@ -55,6 +55,7 @@ FORGET_FATES = [
 ]
 RUNNING = precondition(lambda self: self.estate.life is not None)
 DEAD = precondition(lambda self: self.estate.life is None)
+FROZEN = precondition(lambda self: self.estate.frozen)
 FAULTS = st.one_of(
     st.tuples(st.just("calls"), st.sampled_from([*CCN_CALLS, *CRN_CALLS]), st.integers(1, 4), st.booleans()),
     st.tuples(st.just("flaky"), st.integers(0, 9)),
@@ -219,7 +220,7 @@ class Fates(RuleBasedStateMachine):
                 self.estate.promises.outside.revived.add(item)
         self.estate.pass_time(2)
 
-    @rule(before=LAST_MOMENTS, meanwhile=st.sampled_from([0.02, 0.07, 0.12]), hours=ASLEEP)
+    @rule(before=LAST_MOMENTS, meanwhile=st.sampled_from([0.02, 0.02, 0.07, 0.12]), hours=ASLEEP)
     def extend_at_the_very_end(self, before: float, meanwhile: float, hours: float) -> None:
         """An extension is under way when the lease ends, or the machine is suspended until long after that."""
         self._in_fair_weather()
@@ -249,15 +250,21 @@ class Fates(RuleBasedStateMachine):
                 self.destroy_this(running[-1])
             self.estate.pass_time(seconds)
 
-    @rule(ttl=st.sampled_from([11, 12, 12]))
-    def many_want_much_at_once(self, ttl: float) -> None:
-        """New sessions ask, each for half of all that may be spent in a day."""
+    @rule(
+        ttl=st.sampled_from([11, 11, 12]),
+        sessions=st.sampled_from([1, 3]),
+        new_day=st.sampled_from([True, True, False]),
+    )
+    def many_want_much_at_once(self, ttl: float, sessions: int, new_day: bool) -> None:
+        """Three creates, each for half of all that may be spent in a day, by as many new sessions or by one."""
         self._in_fair_weather()
-        for _ in range(3):
-            number = len(self.requests)
-            caller = Caller(
-                f"session-{number}", Peer(1000, number), project="/home/you/many", client="pytest"
-            )
+        if new_day:  # what was spent before leaves no room
+            self.estate.sleep(hours=25)
+            self.estate.pass_time(5)
+        first = len(self.requests)
+        for number in range(first, first + 3):
+            peer = first + number % sessions
+            caller = Caller(f"session-{peer}", Peer(1000, peer), project="/home/you/many", client="pytest")
             self.create(f"dear-{number}", caller, ttl, 2, False, 0)
         self.estate.pass_time(2)
 
@@ -274,7 +281,7 @@ class Fates(RuleBasedStateMachine):
         """The buttons."""
         getattr(self.estate, what)()
 
-    @RUNNING
+    @FROZEN
     @rule()
     def a_human_lifts_it(self) -> None:
         """And goes on."""

@@ -267,7 +267,9 @@ class Promises:
             return None
         left = self._network.posted_first[item]
         patience = OBSERVATIONS_S if item in self.outside.ended else 1
-        return int(vm.rate * int((told - left).total_seconds() + patience)) + 2
+        # What the network itself charges is booked later, when it is more (rules.md 15).
+        charged = sum(one.units for one in self._network.booked[vm.payer] if one.item_hash == item)
+        return max(charged, int(vm.rate * int((told - left).total_seconds() + patience)) + 2)
 
     def _may_end(self, before: Vm, vm: Vm) -> bool:
         by_lease = vm.destroy_at is not None and vm.destroy_at >= before.expires_at
