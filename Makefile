@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench tokens fates test-clients test-live test-systemd overspend crash soak venv clean help
+.PHONY: demo test check format bench tokens fates mutants test-clients test-live test-systemd overspend crash soak venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -42,6 +42,9 @@ tokens: $(STAMP) ## what the tool list costs a model, beside two other servers (
 
 fates: $(STAMP) ## the daemon in simulated time under new fates, not the suite's; EXAMPLES=2000 of them
 	HYPOTHESIS_PROFILE=long $(LIMIT) $(PYTEST) tests/unit/services/test_promises.py --show-capture=no $(ARGS)
+
+mutants: $(STAMP) ## the test of the tests: break the daemon in known ways, and see the fates notice; ARGS="--only TEXT"
+	$(LIMIT) $(BIN)/python tests/mutants/run.py $(ARGS)
 
 crash: $(STAMP) ## kill a daemon at every derived fault point, and 200 times at random under load; ARGS=--seed=N
 	$(LIMIT) $(BIN)/python tests/crash/run.py $(ARGS)
