@@ -88,14 +88,8 @@ class Daemon:
         ports = for_own_vms(witnessed(network, self._auditor), inventory)
         self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
         self.services.approvals.tell = Desktop("aleph-agentd").tell
-        self._timekeeper = Timekeeper(
-            self._clock,
-            inventory,
-            ports.messages,
-            self.services.reaper,
-            self._timers,
-            self.services.jobs,
-        )
+        reaper, jobs = self.services.reaper, self.services.jobs
+        self._timekeeper = Timekeeper(self._clock, inventory, ports.messages, reaper, self._timers, jobs)
         self._systemd = UnderSystemd(self.services, self._clock)
         self._health = self._watch(ports)
         self.services.provisioner.gates.append(self._timekeeper.check)
@@ -103,7 +97,7 @@ class Daemon:
         self.services.provisioner.ready = self._key.wait
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
-        self._escrow = Escrow(inventory, ports.signer, self.services.jobs, settings.api_hosts, files)
+        self._escrow = Escrow(inventory, ports.signer, jobs, settings.api_hosts, files)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
         self.services.notices.append(self._rulebook.alerts)
         self.services.figures.update(policy=self._rulebook.figures, sandbox=confinement.figures)

@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .adapters.aleph.account import KeyAccount
-from .adapters.aleph.keys import load_secret
+from . import key_tool
 from .adapters.config import ConfigError, Settings
 from .adapters.config_sources import config_path, state_dir
 from .adapters.store.migrations import SCHEMA_VERSION
-from .ports import KeyMissing
+from .domain.errors import Refusal
 
 _WAIT_S = 2.0
 
@@ -58,9 +57,9 @@ def _key(path: Path) -> dict[str, Any]:
     except OSError:
         found |= {"mode": None, "uid": None}
     try:
-        found["address"] = KeyAccount(load_secret(path)).get_address()
-    except KeyMissing as missing:
-        found["trouble"] = str(missing)
+        found["address"] = key_tool.address(path, "")
+    except Refusal as refusal:
+        found["trouble"] = refusal.message
     return found
 
 

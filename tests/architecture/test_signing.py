@@ -57,15 +57,15 @@ def test_the_signer_signs_three_things() -> None:
     assert public == TYPED
 
 
-def test_one_operation_on_a_crn_is_signed() -> None:
-    """The operation is written in the code, never an argument."""
+def test_three_operations_on_a_crn_are_signed() -> None:
+    """They are written in the code, never an argument from outside."""
     tree = ast.parse((SOURCE / "adapters/aleph/hosts.py").read_text())
-    calls = [
+    named = [
         node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "operate"
+        for node in tree.body
+        if isinstance(node, ast.Assign) and "Operation" in ast.unparse(node.targets)
     ]
-    assert [ast.unparse(call.args[1]) for call in calls] == ["'erase'"]
+    assert [ast.unparse(node.value) for node in named] == ["Literal['erase', 'reboot', 'reinstall']"]
 
 
 def test_every_holder_is_there() -> None:

@@ -16,7 +16,7 @@ from .passphrase import PassphraseFile
 from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
 from .timers import Timers
-from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
+from .troubles import KeyMissing, NetworkTrouble, OtherKey, StoreFull, StoreTrouble
 
 __all__ = [
     "Signer",
@@ -53,4 +53,5 @@ __all__ = [
     "StoreTrouble",
     "StoreFull",
     "KeyMissing",
+    "OtherKey",
 ]

@@ -30,11 +30,11 @@ async def test_mine_lists_first_and_destroys_exactly_that_list_after_a_yes(world
     """One made in between lives on, and so does another session's."""
     for name in ("one", "two"):
         await world.create(name=name)
-    await world.create(BOB, name="bobs")
+    bobs = await world.create(BOB, name="bobs")
     listed = await _destroy(world, filter="mine")
     assert (listed["status"], {vm["name"] for vm in listed["vms"]}) == ("confirm", {"one", "two"})
     assert len(world.network.billed()) == 3
-    await world.end((await world.rows())[2])
+    await world.end(bobs)
     await world.create(name="later")
     ended = await _destroy(world, item_hashes=_hashes(listed), token=listed["token"])
     assert (ended["status"], ended["billing_ended"]) == ("destroyed", True)

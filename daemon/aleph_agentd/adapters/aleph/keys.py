@@ -4,7 +4,7 @@ import re
 import threading
 from pathlib import Path
 
-from ...ports import KeyMissing
+from ...ports import KeyMissing, OtherKey
 from . import passphrases
 from .account import KeyAccount
 from .key_file import read_private
@@ -94,7 +94,7 @@ class KeyFile:
 
     def _checked(self) -> KeyAccount:
         if self._refused:
-            raise KeyMissing(self._refused)
+            raise OtherKey(self._refused)
         if self._account is None:
             raise KeyMissing(f"The key file {self._path} is not a keystore any more.")
         return self._account
