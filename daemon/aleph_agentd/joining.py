@@ -148,7 +148,6 @@ def join(
         ),
         restoration=restoration,
         retention=Retention(inventory, messages, clock, teardown, restoration),
-        publisher=Publisher(inventory, messages, signer, clock, jobs),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
         **_passed_on(given),
@@ -178,7 +177,7 @@ def _makers(
     freezes: Freezes,
     others_live: Callable[[], int],
 ) -> dict[str, Any]:
-    """What rents and extends, and asks a human first."""
+    """What rents, extends and publishes that, and asks a human first."""
     planner = Planner(treasury, network.market, given.dice, others_live)
     provisioner = Provisioner(
         inventory,
@@ -194,11 +193,13 @@ def _makers(
         given.installation,
     )
     extender = Extender(inventory, treasury, clock, freezes)
-    executor = Executor(inventory, treasury, planner, provisioner, extender, clock)
+    publisher = Publisher(inventory, network.messages, network.signer, clock, jobs)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, publisher, clock)
     return {
         "planner": planner,
         "provisioner": provisioner,
         "extender": extender,
+        "publisher": publisher,
         "approvals": Approvals(inventory, treasury, jobs, executor),
     }
 

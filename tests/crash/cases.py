@@ -16,7 +16,7 @@ from crash.verdict import Verdict, judge
 from support.daemon import NotReady
 from support.devnet import DevnetProcess
 
-PLAY_S = 240.0
+PLAY_S = 600.0
 """A scenario that waits for what never comes has an end, too."""
 TRIES = 3
 """A scenario may miss its point, as two things that happen at once take turns; not three times."""

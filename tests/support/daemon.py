@@ -49,6 +49,8 @@ class NotReady(Exception):
 class DaemonProcess:
     """One daemon with its own home, state, sockets, SSH key and (unless a `role` is named) a funded account."""
 
+    ready_s = READY_S
+
     def __init__(
         self,
         net: DevnetProcess,
@@ -104,7 +106,7 @@ class DaemonProcess:
     def start(self) -> Self:
         """Start it and wait until agent.sock answers."""
         self.spawn()
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + self.ready_s
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
