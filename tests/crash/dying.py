@@ -22,7 +22,7 @@ from aleph_agentd.adapters.aleph.network import Network, open_network
 from aleph_agentd.adapters.store import SqlInventory
 from aleph_agentd.ports import Messages
 from crash.fuse import Fuse
-from crash.points import AFTER, BEFORE, WITNESS, Point, Site, network_calls, points, site_at, writes
+from crash.points import AFTER, BEFORE, PASS_ON, Point, Site, network_calls, points, site_at, writes
 
 HASTE = "CRASH_HASTE"
 """In the environment of a daemon: its jobs of minutes run every second."""
@@ -82,7 +82,7 @@ class Watched:
 
 def _asking(frame: FrameType) -> FrameType:
     """Whoever asks the network; the audit log's witness only passes it on."""
-    while frame.f_globals["__name__"] == WITNESS and frame.f_back is not None:
+    while frame.f_globals["__name__"] in PASS_ON and frame.f_back is not None:
         frame = frame.f_back
     return frame
 
