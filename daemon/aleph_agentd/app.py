@@ -70,6 +70,8 @@ async def _serve(settings: Settings) -> None:
         )
         daemon = Daemon(settings, inventory, network)
         daemon.heed_signals()
+        # Before the first call: whether something is frozen must be known by then.
+        await daemon.services.freezes.load()
         await stack.enter_async_context(daemon.listening())
         systemd.ready("starting")
         log.info("ready; %s", settings.describe())
@@ -171,8 +173,7 @@ class Daemon:
         timetable.set_up(
             self._timers, self._settings, self.services, self._escrow, self._health, self._systemd
         )
-        # Before the reaper only this: what is frozen, and whether its rows may be relied on.
-        await self.services.freezes.load()
+        # Before the reaper only this: whether its rows may be relied on.
         await self.services.restoration.begin_life()
         await self.services.reaper.recover()
         await self.services.approvals.load()
