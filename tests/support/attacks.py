@@ -145,7 +145,7 @@ def _request(method: Any, params: Any = (), id_: Any = 1) -> bytes:
 _DEEP = b"\x91" * 200_000
 FRAMES: dict[str, bytes] = {
     "a megabyte and a byte": _request("ping", [{"x": "x" * 1_048_576}]),
-    "a text of four gigabytes": b"\x94\x00\x01\xdb\xff\xff\xff\xff" + b"x" * 100,
+    "a text of four gigabytes": b"\x94\x00\x01\xdb\xff\xff\xff\xff" + b"x" * 2_000_000,
     "an array of four billion": b"\xdd\xff\xff\xff\xff",
     "a map of four billion": b"\x94\x00\x01\xa4ping\x91\xdf\xff\xff\xff\xff",
     "lists in lists": b"\x94\x00\x01\xa4ping\x91\x81\xa1x" + _DEEP,
