@@ -23,6 +23,7 @@ from .adapters.timers import SchedulerTimers
 from .domain.limits import Limits
 from .doors import doors
 from .gateway.ancestry import Clients
+from .gateway.bounded import BoundedToolbox
 from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
@@ -104,7 +105,7 @@ class Daemon:
         self.services.notices.append(self._rulebook.alerts)
         self.services.figures.update(policy=self._rulebook.figures, sandbox=confinement.figures)
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
-        toolbox = Toolbox(self.services)
+        toolbox = BoundedToolbox(Toolbox(self.services))
         self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
         sessions = Sessions(settings.for_sessions())
         owner = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), Clients())

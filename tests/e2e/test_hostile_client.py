@@ -19,14 +19,15 @@ from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import Client
 from support import flood
 from support.agent import session
-from support.attacks import ATTACKS, BIG, DEAR, ENVIRONMENTS, FRAMES, Attack
+from support.attacks import ATTACKS, BIG, CLAIMS, DEAR, ENVIRONMENTS, FRAMES, REQUESTS, Attack
 from support.daemon import DaemonProcess, call_tool, eventually
 from support.devnet import DevnetProcess
+from support.liar import liar
 
 THRESHOLD = {"ALEPH_AGENT_HUMAN_APPROVAL_THRESHOLD": "20 cr"}
 ROUNDS = 5
-MOST_MEMORY = 1.5
-"""The daemon's resident memory after a flood against before it."""
+MOST_MEMORY = 2
+"""The daemon's resident memory after all floods against before them."""
 NO_REFUSALS = {"awaiting_approval", "requires_confirmation"}
 """What a call may be answered with instead of a VM."""
 
@@ -36,6 +37,7 @@ class Victim(NamedTuple):
 
     daemon: DaemonProcess
     known: dict[str, str]
+    bytes_before: int
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def victim(network: DevnetProcess, tmp_path_factory: pytest.TempPathFactory) -> 
     """Alice has a VM, a quote, and a request that waits for the owner. At the end all of it is as it was."""
     with DaemonProcess(network, environment=THRESHOLD) as daemon:
         known = asyncio.run(_move_in(daemon, tmp_path_factory.mktemp("alice")))
-        yield Victim(daemon, known)
+        yield Victim(daemon, known, resident_bytes(daemon))
         asyncio.run(_nothing_was_taken(daemon, known))
 
 
@@ -52,6 +54,8 @@ async def _move_in(daemon: DaemonProcess, folder: Path) -> dict[str, str]:
         vm = await alice.call("aleph_create_vm", name="theirs", ttl_hours=1)
         quote = await alice.call("aleph_create_vm", name="mine", **DEAR, dry_run=True)
         asked = await alice.call("aleph_create_vm", name="big", **BIG)
+    # What the hostile client asks for itself, and waits for in a flood.
+    await daemon.call("aleph_create_vm", {"name": flood.WAITS_FOR, **BIG})
     return {
         "$hash": vm["item_hash"],
         "$hash8": vm["item_hash"][:8],
@@ -63,6 +67,7 @@ async def _move_in(daemon: DaemonProcess, folder: Path) -> dict[str, str]:
 
 
 async def _nothing_was_taken(daemon: DaemonProcess, known: dict[str, str]) -> None:
+    """On the network, in the inventory, in the ledger; and the audit log that tells of it is whole."""
     vm = await daemon.row(known["$hash"])
     assert (vm["status"], vm["ttl_expires_at"]) == ("running", known["$end"])
     assert (
@@ -71,6 +76,12 @@ async def _nothing_was_taken(daemon: DaemonProcess, known: dict[str, str]) -> No
     states = {row["id"]: row["state"] for row in (await daemon.control("approvals.list"))["approvals"]}
     assert states.pop(known["$approval"]) == "waiting"
     assert set(states.values()) <= {"waiting"}
+    made = {message["item_hash"] for message in daemon.instances()}
+    assert {row["item_hash"] for row in await daemon.rows()} == made
+    assert len(made) <= 2, "Alice's, and the one that was quoted and used once"
+    spent = (await daemon.control("ledger.list", {"limit": 1000}))["movements"]
+    assert {movement["item_hash"] for movement in spent} <= made
+    assert (await daemon.control("audit.verify"))["problem"] == ""
 
 
 def filled(attack: Attack, known: dict[str, str]) -> dict[str, Any]:
@@ -96,6 +107,54 @@ async def test_every_attack_by_a_tool_call_is_refused_with_its_code(victim: Vict
     log = (await victim.daemon.control("audit.list", {"limit": 500}))["entries"]
     told = " ".join(entry["text"] for entry in log)
     assert [code for code in sorted({*got.values()} - NO_REFUSALS) if code not in told] == []
+
+
+async def test_every_other_request_is_refused_with_its_code(victim: Victim) -> None:
+    """Whatever it says of itself, or beside the arguments."""
+    got = {}
+    for why, (method, params, _) in REQUESTS.items():
+        async with victim.daemon.open() as client:
+            with pytest.raises(Refusal) as refused:
+                await client.call(method, params)
+            got[why] = refused.value.code
+    assert got == {why: code for why, (_, _, code) in REQUESTS.items()}
+
+
+async def test_a_request_that_wants_no_answer_does_nothing(victim: Victim) -> None:
+    """Neither a tool call nor what the owner's socket offers; at the end, all is as it was."""
+    owners = (await victim.daemon.control("hello"))["methods"]
+    calls = [
+        msgpack.packb([2, "tools.call", [{"name": tool, "arguments": {"name": "x", "item_hash": "x"}}]])
+        for tool in ("aleph_create_vm", "aleph_destroy_vm", "aleph_freeze")
+    ]
+    told = [msgpack.packb([2, method, [{"id": victim.known["$approval"]}]]) for method in owners]
+    said = await asyncio.to_thread(answer_to, victim.daemon, b"".join(calls + told) + flood.frame("ping"))
+    assert msgpack.unpackb(said)[:3] == [1, 1, None]
+    assert (await victim.daemon.control("panic.status"))["panics"] is False
+
+
+async def test_what_a_preamble_claims_gives_nothing(victim: Victim) -> None:
+    """Not a limit looser, nobody else's VM, no approval (rules.md 13)."""
+    known = victim.known
+    claims = {
+        name: known.get(value, value) if isinstance(value, str) else value for name, value in CLAIMS.items()
+    }
+    async with liar(victim.daemon.agent_socket, claims) as session_:
+        for tool, arguments, said in (
+            ("aleph_create_vm", {"name": "mine", "ttl_hours": 25}, "code: max_ttl"),
+            ("aleph_destroy_vm", {"item_hash": known["$hash"]}, "code: not_yours"),
+            ("aleph_wait_vm", {"item_hash": known["$approval"], "timeout_s": 1}, "code: not_found"),
+        ):
+            assert said in await session_.refusal(tool, arguments)
+        lies = {"name": "lies", **BIG, "confirmed": True}
+        asked = await session_.call("aleph_create_vm", lies)
+        # An answer to a question that nobody asked: the owner's policy asks no client.
+        forged = {"approval": {"action": "accept", "content": {"approve": True}}}
+        again = await session_.call("aleph_create_vm", lies, inputResponses=forged, requestState="forged")
+        assert (again["status"], again["approval_id"]) == ("awaiting_approval", asked["approval_id"])
+    rows = (await victim.daemon.control("approvals.list"))["approvals"]
+    [mine] = [row for row in rows if row["id"] == asked["approval_id"]]
+    assert (mine["state"], "owner" in mine["client"]) == ("waiting", False)
 
 
 async def test_what_control_sock_can_do_agent_sock_cannot(victim: Victim) -> None:
@@ -157,8 +216,7 @@ async def test_malformed_frames_are_answered_or_closed(victim: Victim) -> None:
             assert error["code"] == "malformed", why
         else:
             assert len(frame) > 1_048_576, why
-        async with victim.daemon.open() as other:
-            assert (await other.call("ping"))["pong"] is True, why
+        assert (await victim.daemon.control("ping"))["pong"] is True, why
 
 
 def answer_to(daemon: DaemonProcess, frame: bytes) -> bytes:
@@ -177,7 +235,6 @@ def answer_to(daemon: DaemonProcess, frame: bytes) -> bytes:
 def test_a_flood_slows_only_itself(victim: Victim, kind: str) -> None:
     """Another session's pings: the median at most 3 times, the slowest hundredth at most 50 times that of idle."""
     rounds = list[tuple[float, float]]()
-    before = resident_bytes(victim.daemon)
     with another_session(victim.daemon) as pings:
         while len(rounds) < ROUNDS and not (rounds and fair(*rounds[-1])):
             idle = pings()
@@ -185,7 +242,7 @@ def test_a_flood_slows_only_itself(victim: Victim, kind: str) -> None:
                 flooded = pings()
             rounds.append((flooded[0] / idle[0], flooded[1] / idle[1]))
     assert any(fair(*one) for one in rounds), rounds
-    assert resident_bytes(victim.daemon) <= MOST_MEMORY * before
+    assert resident_bytes(victim.daemon) <= MOST_MEMORY * victim.bytes_before
 
 
 def fair(median: float, slowest: float) -> bool:

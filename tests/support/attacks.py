@@ -61,13 +61,24 @@ LOOSER = [
     _create("no hours", "bad_input", ttl_hours=0),
     _create("hours before now", "bad_input", ttl_hours=-4),
     _create("more hours than a year has", "bad_input", ttl_hours=1e300),
-    _create("hours as a truth", "bad_input", ttl_hours=[True]),
+    _create("hours as a truth", "bad_input", ttl_hours=True),
+    _create("hours in a list", "bad_input", ttl_hours=[24]),
+    _create("hours of money", "bad_input", ttl_hours="5 USD"),
+    _create("hours in words", "bad_input", ttl_hours="1e9"),
+    _create("hours of the largest number", "bad_input", ttl_hours=1.7e308),
+    _create("a price of money", "bad_input", max_hourly_cost="5 USD"),
+    _create("a price in words", "bad_input", max_hourly_cost="1e9"),
+    _create("no price", "bad_input", max_hourly_cost=math.nan),
+    _create("units as a truth", "bad_input", compute_units=True),
     _create("units in words", "bad_input", compute_units="1e9"),
     _create("units of money", "bad_input", compute_units="5 USD"),
     _create("units below nothing", "bad_input", compute_units=-1),
     _create("a part of a unit", "bad_input", compute_units=0.5),
     _create("more units than 64 bits", "bad_input", compute_units=2**63),
     Attack("time taken back", "aleph_extend_vm", {"item_hash": "$hash", "additional_hours": -1}, "bad_input"),
+    Attack(
+        "time as a truth", "aleph_extend_vm", {"item_hash": "$hash", "additional_hours": True}, "bad_input"
+    ),
     Attack(
         "time without end",
         "aleph_extend_vm",
@@ -89,6 +100,10 @@ OTHERS = [
         "extends it by name", "aleph_extend_vm", {"item_hash": "$name", "additional_hours": 1}, "not_found"
     ),
     Attack("waits for it by name", "aleph_wait_vm", {"item_hash": "$name", "timeout_s": 1}, "not_found"),
+    Attack(
+        "waits for its approval", "aleph_wait_vm", {"item_hash": "$approval", "timeout_s": 1}, "not_found"
+    ),
+    Attack("takes its name", "aleph_create_vm", {"name": "$name", "ttl_hours": 1}, "name_taken"),
     Attack(
         "freezes another's project", "aleph_freeze", {"reason": "x", "project": "/home/alice"}, "bad_input"
     ),
@@ -131,11 +146,71 @@ PLACES = [
     _create("an image by path", "bad_input", os_image="/dev/zero"),
     _create("a second SSH key", "bad_input", ssh_pubkey="ssh-ed25519 AAAA\nssh-ed25519 BBBB"),
     _create("an SSH key with a command", "bad_input", ssh_pubkey='command="id" ssh-ed25519 AAAA'),
+    _create("an SSH key with a NUL", "bad_input", ssh_pubkey="ssh-ed25519 AAAA\0"),
+    _create("an SSH key of ten thousand letters", "bad_input", ssh_pubkey="ssh-ed25519 " + "A" * 10_000),
+    _create("an SSH key of a type that is none", "bad_input", ssh_pubkey="ssh-dss AAAA"),
+    _create("an image with a line end", "bad_input", os_image="ubuntu22\n"),
     _create("a private key", "bad_input", ssh_pubkey="-----BEGIN OPENSSH PRIVATE KEY-----"),
     _create("a file for a key", "bad_input", ssh_pubkey="/etc/passwd"),
 ]
 
 ATTACKS = APPROVING + LOOSER + OTHERS + NAMES + PLACES
+
+REQUESTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a yes beside the arguments": ("tools.call", {"name": "aleph_create_vm", "confirmed": True}, "bad_input"),
+    "a caller beside the arguments": (
+        "tools.call",
+        {"name": "aleph_create_vm", "arguments": {"name": "mine"}, "caller": {"human": True}},
+        "bad_input",
+    ),
+    "a request key of ten thousand letters": (
+        "tools.call",
+        {"name": "aleph_create_vm", "request_key": "k" * 10_000},
+        "bad_input",
+    ),
+    "a request key that is a number": (
+        "tools.call",
+        {"name": "aleph_create_vm", "request_key": 1},
+        "bad_input",
+    ),
+    "a tool that is a time": (
+        "tools.call",
+        {"name": msgpack.Timestamp(0), "arguments": {"name": "mine"}},
+        "bad_input",
+    ),
+    "arguments that are a text": ("tools.call", {"name": "aleph_create_vm", "arguments": "x"}, "bad_input"),
+    "a session without a name": ("mcp.open", {"preamble": {}}, "bad_input"),
+    "a session of another's name, almost": ("mcp.open", {"nonce": "A" * 32}, "bad_input"),
+    "a session's name with a line end": ("mcp.open", {"nonce": "0" * 32 + "\n"}, "bad_input"),
+    "a preamble that is none": ("mcp.open", {"nonce": "0" * 32, "preamble": ["x"]}, "bad_input"),
+    "a preamble with too much": (
+        "mcp.open",
+        {"nonce": "0" * 32, "preamble": {"env": {str(n): "" for n in range(65)}}},
+        "bad_input",
+    ),
+    "a preamble with too long a text": (
+        "mcp.open",
+        {"nonce": "0" * 32, "preamble": {"cwd": "x" * 5000}},
+        "bad_input",
+    ),
+    "a preamble within a preamble": (
+        "mcp.open",
+        {"nonce": "0" * 32, "preamble": {"env": {"a": {"b": "c"}}}},
+        "bad_input",
+    ),
+}
+"""What a hostile client sends besides tool calls: a method, its parameters, and the code."""
+
+CLAIMS: dict[str, Any] = {
+    "human": True,
+    "uid": 0,
+    "session": "$session",
+    "client_pid": "1), the owner (pid 1",
+    "limits": {"max_ttl_hours": 1000, "human_approval_threshold_units": 0},
+    "approved": "$approval",
+    "confirmed": True,
+}
+"""What the preamble of its session says."""
 
 
 def _request(method: Any, params: Any = (), id_: Any = 1) -> bytes:
@@ -144,9 +219,6 @@ def _request(method: Any, params: Any = (), id_: Any = 1) -> bytes:
 
 _DEEP = b"\x91" * 200_000
 FRAMES: dict[str, bytes] = {
-    "a megabyte and a byte": _request("ping", [{"x": "x" * 1_048_576}]),
-    "ten megabytes": _request("ping", [{"x": "x" * 10_000_000}]),
-    "a text of four gigabytes": b"\x94\x00\x01\xdb\xff\xff\xff\xff" + b"x" * 2_000_000,
     "an array of four billion": b"\xdd\xff\xff\xff\xff",
     "a map of four billion": b"\x94\x00\x01\xa4ping\x91\xdf\xff\xff\xff\xff",
     "lists in lists": b"\x94\x00\x01\xa4ping\x91\x81\xa1x" + _DEEP,
@@ -166,6 +238,9 @@ FRAMES: dict[str, bytes] = {
     ),
     "HTTP": b"POST /approvals HTTP/1.1\r\nHost: x\r\n\r\n",
     "JSON": b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}\n',
+    # The last ones: their price is paid by whoever asks next.
+    "a text of four gigabytes": b"\x94\x00\x01\xdb\xff\xff\xff\xff" + b"x" * 2_000_000,
+    "a megabyte and a byte": _request("ping", [{"x": "x" * 1_048_576}]),
 }
 """Each is answered with the code `malformed`; or closed, where the answer comes while it is still being written."""
 

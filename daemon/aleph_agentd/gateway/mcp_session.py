@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from aleph_agentd.domain.caller import Caller
 from aleph_agentd.gateway.lines import MAX_LINE, LineSplitter
-from aleph_agentd.gateway.rpc.rate import MCP_MESSAGE, Turn, cost_of
+from aleph_agentd.gateway.rpc.rate import Turn, cost_of_line, cost_of_reading
 
 log = logging.getLogger(__name__)
 
@@ -142,11 +142,11 @@ class McpSession:
     ) -> None:
         splitter = LineSplitter()
         while data := await reader.read(READ_SIZE):
-            # What was read is delivered whole, also when the daemon drains meanwhile.
-            with anyio.CancelScope(shield=True):
-                await self._turn(cost_of(len(data)))
-                for line in splitter.feed(data):
-                    await self._turn(MCP_MESSAGE)
+            # A daemon that drains waits for nobody who has to wait; what others sent is taken whole.
+            await self._turn(cost_of_reading(len(data)))
+            for line in splitter.feed(data):
+                await self._turn(cost_of_line(len(line or b"")))
+                with anyio.CancelScope(shield=True):
                     await self._accept(line, to_sdk)
 
     async def _accept(self, line: bytes | None, to_sdk: MemoryObjectSendStream[Any]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ..domain.caller import Caller, Progress
 from ..services.core import Services
@@ -15,9 +15,17 @@ _UNSAID = (None, "", False)
 
 
 class Arguments(BaseModel):
-    """Base of all arguments: unknown ones are errors, NaN and infinity are not numbers."""
+    """Base of all arguments: unknown ones are errors, NaN, infinity, true and false are not numbers."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
+        # pydantic would take true for one: an hour, a compute unit.
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("it is neither true nor false")
+        return value
 
 
 class Answer(BaseModel):

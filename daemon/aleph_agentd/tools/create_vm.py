@@ -10,7 +10,7 @@ from ..domain.clock import iso, span
 from ..domain.compute_units import TIERS, check_tier
 from ..domain.errors import Denied, Unavailable, Unknown
 from ..domain.model import LEASED, Vm, VmState
-from ..domain.names import check_name, check_ssh_pubkey
+from ..domain.names import check_name, check_ssh_pubkey, one_line
 from ..services.provisioner import PATIENCE_S
 from ..services.quotes import CreateRequest, Plan
 from .awaiting import AWAITING, awaiting
@@ -39,7 +39,7 @@ class CreateArguments(Arguments):
     ttl_hours: float | None = Field(None, gt=0, le=8760, description="Lease; then the VM is destroyed")
     os_image: str | None = Field(None, max_length=64, description="ubuntu22, ubuntu24 or debian12")
     dry_run: bool = Field(False, description="Only quote")
-    purpose: str = Field("", max_length=200)
+    purpose: Annotated[str, AfterValidator(one_line)] = Field("", max_length=200)
     confirmed: bool = Field(False, description="Yes to the price just quoted for the same arguments")
     max_hourly_cost: float | None = Field(None, gt=0, le=1e6, description="Credits per hour, at most")
     ssh_pubkey: Annotated[str, AfterValidator(check_ssh_pubkey)] = Field(

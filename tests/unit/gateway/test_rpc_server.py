@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections import Counter
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -220,33 +220,6 @@ async def test_a_flood_of_one_connection_leaves_turns_for_the_others(tmp_path: P
         writer.close()
 
 
-async def test_in_one_turn_of_the_loop_no_connection_is_served_more_than_its_share(tmp_path: Path) -> None:
-    """Counted, not timed: however much lies ready."""
-    served = list[tuple[int, str]]()
-    turns, loop = [0], asyncio.get_running_loop()
-
-    def note(_connection: Connection, params: dict[str, Any]) -> object:
-        served.append((turns[0], params["who"]))
-        return None
-
-    def turn() -> None:
-        turns[0] += 1
-        loop.call_soon(turn)
-
-    async with serving(tmp_path, {"note": note}, limits=Limits(frames_per_turn=4)) as server:
-        doors = [await server.raw() for _ in range(3)]
-        await until(lambda: server.server.connections == 3)
-        turn()
-        for who, (_, writer) in zip("abc", doors, strict=True):
-            writer.write(b"".join(request(n, "note", who=who) for n in range(300)))
-        for reader, _ in doors:
-            await read_messages(reader, 300)
-        assert Counter(who for _, who in served) == dict.fromkeys("abc", 300)
-        assert max(Counter(served).values()) == 4
-        for _, writer in doors:
-            writer.close()
-
-
 async def test_one_client_too_many_is_told_so_and_leaving_makes_room(tmp_path: Path) -> None:
     """It gets one error, and the others keep what they have."""
     async with serving(tmp_path, {"ping": ping}, limits=Limits(connections=1)) as served:
@@ -260,6 +233,49 @@ async def test_one_client_too_many_is_told_so_and_leaving_makes_room(tmp_path: P
         await until(lambda: served.server.connections == 0)
         async with served.client() as second:
             assert await second.call("ping") == {"pong": True}
+
+
+async def test_one_process_cannot_take_all_the_connections(tmp_path: Path) -> None:
+    """The others of its user still come in; what it closes, it may open again."""
+    limits = Limits(connections=4, process_connections=2)
+    async with serving(tmp_path, {"ping": ping}, limits=limits) as served:
+        async with served.client() as first, served.client() as second:
+            for each in (first, second):
+                assert await each.call("ping") == {"pong": True}
+            async with served.client() as third:
+                with pytest.raises(Refusal) as caught:
+                    await third.call("ping")
+                assert caught.value.code == "unavailable"
+            assert await _another_process_says(request(7), served.path) == [1, 7, None, {"pong": True}]
+        await until(lambda: served.server.connections == 0)
+        async with served.client() as again:
+            assert await again.call("ping") == {"pong": True}
+
+
+async def _another_process_says(frame: bytes, path: Path) -> Any:
+    program = (
+        "import socket, sys; door = socket.socket(socket.AF_UNIX); door.connect(sys.argv[1]);"
+        "door.sendall(bytes.fromhex(sys.argv[2])); sys.stdout.buffer.write(door.recv(99))"
+    )
+    arguments = ["-c", program, str(path), frame.hex()]
+    other = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    said, _ = await other.communicate()
+    return msgpack.unpackb(said)
+
+
+async def test_answers_to_a_client_that_is_gone_are_not_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each would be a line of the daemon's log: a flood of them hides what matters."""
+    held: list[Connection] = []
+    async with serving(tmp_path, {"hello": lambda connection, _: held.append(connection)}) as served:
+        _, writer = await served.raw()
+        writer.write(request(1, "hello"))
+        await until(lambda: held)
+        held[0]._transport.abort()
+        held[0].data_received(request(2, "nothing") * 50)
+        await until(lambda: served.server.connections == 0)
+    assert "socket.send()" not in caplog.text
 
 
 async def test_a_client_that_hangs_up_is_no_longer_waited_for(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_missing_argument_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [float("nan"), float("inf"), float("-inf"), -1, 0, "NaN", "1e400", [], {}, 8761]
+    "number", [float("nan"), float("inf"), float("-inf"), -1, 0, "NaN", "1e400", [], {}, 8761, True]
 )
 @pytest.mark.parametrize(
     ("tool", "argument", "rest"),
@@ -134,6 +134,21 @@ def test_a_key_s_comment_does_not_survive_parsing() -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtT6fOWe4wqZpVvMJ0sKxkC9bBKfyoGJkTtC4e6wqXX"
     parsed: Any = parse(CREATE, {"name": "a", "ssh_pubkey": f"{key} me@home"})
     assert parsed.ssh_pubkey == key
+
+
+def test_a_truth_is_a_truth_and_nothing_else() -> None:
+    """Neither one hour nor one unit, and no text; where one is asked for, it is one."""
+    wrong = {"ttl_hours": True, "compute_units": True, "max_hourly_cost": True, "os_image": False}
+    problems = _problems(CREATE, {"name": "a", **wrong})
+    assert {problem.partition(":")[0] for problem in problems} == set(wrong)
+    parsed: Any = parse(CREATE, {"name": "a", "dry_run": True, "confirmed": False})
+    assert (parsed.dry_run, parsed.confirmed) == (True, False)
+
+
+def test_a_purpose_is_one_line_of_text() -> None:
+    """The owner and other sessions read it."""
+    parsed: Any = parse(CREATE, {"name": "a", "purpose": "build\n\x1b[2Jit\u202e \u200bnow\0"})
+    assert parsed.purpose == "build [2Jit now"
 
 
 async def test_an_unknown_tool_is_refused_with_those_there_are(world: World) -> None:

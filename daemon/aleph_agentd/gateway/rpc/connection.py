@@ -10,9 +10,9 @@ from aleph_agentd.domain.errors import Conflict, Refusal
 from aleph_agentd.gateway.rpc import protocol
 from aleph_agentd.gateway.rpc.answers import INTERNAL, STOPPED, error_of, unknown_method
 from aleph_agentd.gateway.rpc.outbox import Outbox
-from aleph_agentd.gateway.rpc.peer import Limits, allowance_of, hang_up, peer_of
+from aleph_agentd.gateway.rpc.peer import Limits, hang_up, peer_of
 from aleph_agentd.gateway.rpc.protocol import Notification, Params, ProtocolError, Request, Response
-from aleph_agentd.gateway.rpc.rate import READ, Buckets, Pacer, cost_of
+from aleph_agentd.gateway.rpc.rate import Allowance, Buckets, Pacer, cost_of, cost_of_reading
 
 log = logging.getLogger(__name__)
 Handler = Callable[["Connection", Params], Awaitable[object] | object]
@@ -27,7 +27,8 @@ class Owner(Protocol):
 
     limits: Limits
     draining: asyncio.Event
-    rates: Buckets
+    processes: Buckets
+    users: Buckets
 
     @property
     def share(self) -> int:
@@ -82,9 +83,7 @@ class Connection(asyncio.Protocol):
         Only a plain (not async) handler can: what follows its frame is no longer ours to decode.
         """
         if self._running or not self._outbox.empty:
-            raise Conflict(
-                "other requests of this connection are still open", "upgrade on a fresh connection"
-            )
+            raise Conflict("other requests of this connection are open", "upgrade on a fresh connection")
         self._session = session
 
     # What the server uses
@@ -117,8 +116,8 @@ class Connection(asyncio.Protocol):
         self._outbox = Outbox(self._transport, self._loop, self._owner.limits.stall_s, self._schedule_pump)
         self.peer = peer_of(transport.get_extra_info("socket"), human=self._human)
         if not self._human:
-            shared = self._owner.rates.of(self.peer.uid, self._loop.time())
-            self.pace.allowance = allowance_of(self._owner.limits, shared, self._loop.time())
+            rates = self._owner.processes, self._owner.users
+            self.pace.allowance = Allowance(*rates, self.peer.pid, self.peer.uid)
         if refusal := self._owner.admit(self):
             self._hang_up(refusal)
 
@@ -126,7 +125,7 @@ class Connection(asyncio.Protocol):
         """Take what came, as far as the limits allow."""
         if self._closing:
             return
-        self.pace.count(READ)
+        self.pace.count(cost_of_reading(len(data)))
         try:
             self._decoder.feed(data)
         except ProtocolError as problem:

@@ -6,7 +6,6 @@ import struct
 from dataclasses import dataclass
 
 from aleph_agentd.domain.caller import Peer
-from aleph_agentd.gateway.rpc.rate import Allowance, Bucket
 
 CREDENTIALS = struct.Struct("3i")
 """struct ucred: pid, uid, gid."""
@@ -20,6 +19,8 @@ class Limits:
     connections: int = 256
     uid_connections: int = 128
     """Of one user."""
+    process_connections: int = 64
+    """Of one process: it cannot lock the others of its user out."""
     in_flight: int = 64
     """Requests of one connection that run at a time; reading pauses beyond that."""
     frames_per_turn: int = 16
@@ -27,27 +28,15 @@ class Limits:
     all_per_turn: int = 256
     """Of all of them together, as far as each has one."""
     requests_per_s: float = 2_000.0
-    """Of one agent's connection for long; what comes faster waits unread, after a burst of `burst`."""
+    """Of one agent's process for long; what comes faster waits unread, after a burst of `burst`."""
     burst: float = 2_000.0
     uid_requests_per_s: float = 4_000.0
-    """Of all connections of one user together; sessions of the same user share it."""
+    """Of all processes of one user together that ask much: being many does not help."""
     uid_burst: float = 4_000.0
-    reserved_per_s: float = 40.0
-    """Of each connection in any case, whatever others of its user do."""
-    reserved_burst: float = 40.0
     stall_s: float = 30.0
     """How long a client may leave its answers unread before it is hung up on."""
     line: int = 64 * 1024
     """Buffer of an upgraded connection's reader."""
-
-
-def allowance_of(limits: Limits, shared: Bucket, now: float) -> Allowance:
-    """What a new connection may take, of its own and of what is its user's."""
-    return Allowance(
-        own=Bucket(limits.requests_per_s, limits.burst, now),
-        shared=shared,
-        reserved=Bucket(limits.reserved_per_s, limits.reserved_burst, now),
-    )
 
 
 def peer_of(sock: socket.socket, *, human: bool) -> Peer:

@@ -77,7 +77,8 @@ class _Door:
 
     def __init__(self, allowed_uids: set[int] | None, limits: Limits, draining: asyncio.Event) -> None:
         self.limits = limits
-        self.rates = Buckets(limits.uid_requests_per_s, limits.uid_burst)
+        self.processes = Buckets(limits.requests_per_s, limits.burst)
+        self.users = Buckets(limits.uid_requests_per_s, limits.uid_burst)
         self.draining = draining
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()
@@ -96,7 +97,7 @@ class _Door:
         if self._allowed_uids is not None and uid not in self._allowed_uids:
             log.warning("refused a connection of uid %d (pid %d)", uid, connection.peer.pid)
             return Denied(f"this daemon does not serve uid {uid}", "run your own: aleph-agentd run")
-        if self._full_for(uid):
+        if self._full_for(connection):
             return Unavailable(
                 f"{len(self.connections)} clients are connected already", "close one, then connect again"
             )
@@ -104,9 +105,13 @@ class _Door:
         self.empty.clear()
         return None
 
-    def _full_for(self, uid: int) -> bool:
-        own = sum(connection.peer.uid == uid for connection in self.connections)
-        return len(self.connections) >= self.limits.connections or own >= self.limits.uid_connections
+    def _full_for(self, one: Connection) -> bool:
+        limits, peers = self.limits, [other.peer for other in self.connections]
+        return (
+            len(peers) >= limits.connections
+            or sum(peer.uid == one.peer.uid for peer in peers) >= limits.uid_connections
+            or sum(peer.pid == one.peer.pid for peer in peers) >= limits.process_connections
+        )
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
