@@ -1,6 +1,7 @@
 """Scenarios: somebody else pays, and may take back what it granted."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,9 +14,8 @@ from crash.lives import rented
 from crash.scenario import scenario
 from crash.sweeps import swept
 from crash.tenant import PATIENCE_S, POLL_S, Tenant
+from support.daemon import RICH_UNITS
 
-CACHED_S = 121
-"""For two minutes a CRN goes by whom the payer let act before, which may have been another scenario's daemon."""
 KINDS = [MessageType.instance, MessageType.forget, MessageType.aggregate]
 
 
@@ -36,17 +36,15 @@ class Payer:
 
 @asynccontextmanager
 async def payer(tenant: Tenant) -> AsyncIterator[Payer]:
-    """Make the human pay for a daemon that does not run yet; in the end all is granted."""
+    """Make a human pay for a daemon that does not run yet: one of its own, as CRNs keep grants for two minutes."""
     net, daemon = tenant.net, tenant.daemon
-    daemon.environment["ALEPH_AGENT_HUMAN_ADDRESS"] = net.account("human")["address"]
-    account = ETHAccount(private_key=net.key("human"))
+    account = ETHAccount(private_key=secrets.token_bytes(32))
+    daemon.environment["ALEPH_AGENT_HUMAN_ADDRESS"] = account.get_address()
+    net.credits(RICH_UNITS, address=account.get_address())
     async with AuthenticatedAlephHttpClient(account, api_server=net.api_host) as client:
         human = Payer(client, daemon.address)
         await human.grant()
-        try:
-            yield human
-        finally:
-            await human.grant()
+        yield human
 
 
 def _told(tenant: Tenant, kind: str) -> bool:
@@ -69,7 +67,4 @@ async def delegate_and_revoke(tenant: Tenant) -> None:
             async with asyncio.timeout(PATIENCE_S):
                 while not (tenant.is_("gone") and (tenant.has_died or _told(tenant, "delegation_restored"))):
                     await swept(tenant)
-                    if (tenant.row() or {})["forgotten_at"]:
-                        tenant.net.advance(CACHED_S)
                     await asyncio.sleep(POLL_S)
-            tenant.net.set_clock(0)

@@ -266,10 +266,14 @@ class Promises:
         if told is None or item in self.outside.unlisted:
             return None
         left = self._network.posted_first[item]
-        patience = OBSERVATIONS_S if item in self.outside.ended else 1
+        until = told + timedelta(seconds=1)
+        # Believed after three sweeps; while the network lists nothing at all, not before the lease ends.
+        if item in self.outside.ended:
+            until = max(told + timedelta(seconds=OBSERVATIONS_S), vm.expires_at + LATE)
+        until += self._clock.slept_since(told)
         # What the network itself charges is booked later, when it is more (rules.md 15).
         charged = sum(one.units for one in self._network.booked[vm.payer] if one.item_hash == item)
-        return max(charged, int(vm.rate * int((told - left).total_seconds() + patience)) + 2)
+        return max(charged, int(vm.rate * int((until - left).total_seconds())) + 2)
 
     def _may_end(self, before: Vm, vm: Vm) -> bool:
         by_lease = vm.destroy_at is not None and vm.destroy_at >= before.expires_at
