@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..domain.clock import Clock
 from ..domain.model import LIVE, NetworkInstance, PublishedEnd, Vm
-from ..ports import Inventory, KeyMissing, Messages, NetworkTrouble, Signer
+from ..ports import Inventory, KeyMissing, Messages, NetworkTrouble, Signer, StaleRow
 from .adopter import Adopter
 from .freezes import Freezes
 from .jobs import Jobs
@@ -124,5 +124,10 @@ class Panic:
 
     async def _bury_again(self, vm: Vm) -> None:
         """A listing may be behind what we know: only what the status says decides."""
-        if (await self._messages.status(vm.item_hash)).on_network:
-            self._teardown.start(await self._teardown.revive(vm, CAUSE))
+        if not (await self._messages.status(vm.item_hash)).on_network:
+            return
+        try:
+            vm = await self._teardown.revive(vm, CAUSE)
+        except StaleRow as stale:  # a sweep, or its own verification, was faster
+            vm = stale.vm
+        self._teardown.start(vm)
