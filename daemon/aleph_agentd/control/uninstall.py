@@ -17,7 +17,7 @@ from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import DaemonUnreachable, HungUp, NoAnswer
 
 ASK_S = 10.0
-"""A daemon that cannot start leaves its caller waiting."""
+"""One that hangs is not waited for."""
 
 
 @click.command
@@ -41,11 +41,7 @@ def uninstall(system: bool, panic: bool) -> None:
 
 
 def _refuse_while_vms_live(place: Place, record: Record) -> None:
-    try:
-        live, away = int(ask("vms.list", {"which": "live", "limit": 1}, ASK_S)["total"]), ""
-    except (DaemonUnreachable, HungUp, NoAnswer) as problem:
-        # Unknown is not none: then the inventory says it, which the daemon writes before it acts.
-        live, away = _live_offline(place, record, problem.message), problem.message
+    live, away = _live(place, record)
     if not live:
         return
     panic = ours("aleph-agentctl", "uninstall", *place.flags, "--panic")
@@ -55,6 +51,17 @@ def _refuse_while_vms_live(place: Place, record: Record) -> None:
         f"{start} && {panic}" if away else panic,
         code="vms_live",
     )
+
+
+def _live(place: Place, record: Record) -> tuple[int, str]:
+    """How many VMs live, and why the daemon did not say it. Unknown is not none. Raises Refusal."""
+    # A daemon that cannot start would leave its caller waiting.
+    if not works(*place.systemctl, "is-active", "--quiet", installing.SERVICE):
+        return _live_offline(place, record, away := "it does not run"), away
+    try:
+        return int(ask("vms.list", {"which": "live", "limit": 1}, ASK_S)["total"]), ""
+    except (DaemonUnreachable, HungUp, NoAnswer) as problem:
+        return _live_offline(place, record, problem.message), problem.message
 
 
 def _live_offline(place: Place, record: Record, away: str) -> int:

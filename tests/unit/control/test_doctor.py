@@ -164,6 +164,27 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "aleph authorizations add 0xA",
     ),
     "down": (facts(status=None, away="refused"), "daemon", "fail", "aleph-agentctl install"),
+    "down, not installed": (
+        facts(status=None, away="refused", installation=Installation()),
+        "daemon",
+        "fail",
+        "the install above",
+    ),
+    "no ssh key of the system": (
+        facts(
+            machine=machine(uid=0, ssh_key=None, ssh_private=True),
+            installation=replace(WELL_INSTALLED, kind="system"),
+        ),
+        "ssh key",
+        "fail",
+        "sudo install -D -m 644 ~/.ssh/id_ed25519.pub /h/.ssh/id.pub; sudo systemctl try-restart",
+    ),
+    "unseen ssh key of the system": (
+        facts(machine=machine(ssh_key=None), installation=replace(WELL_INSTALLED, kind="system")),
+        "ssh key",
+        "warn",
+        "as root",
+    ),
     "down, units changed": (
         facts(status=None, installation=replace(WELL_INSTALLED, files={"/u/x": "changed"})),
         "daemon",

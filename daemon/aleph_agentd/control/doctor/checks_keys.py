@@ -113,6 +113,9 @@ def ssh_key(facts: Facts) -> Iterator[Finding]:
     if facts.settings is None:
         return
     path, text = str(facts.settings["ssh_pubkey_path"]), facts.machine.ssh_key
+    if text is None and facts.installation.kind == "system" and facts.machine.uid:
+        yield warn("ssh key", f"only root can look at {path}", advice="look again as root")
+        return
     if text is None:
         yield fail("ssh key", f"there is no public SSH key {path}", _make_public(facts, path))
     elif not text.startswith(_SSH) or len(text.split()) < _FEWEST_WORDS:
@@ -124,7 +127,10 @@ def ssh_key(facts: Facts) -> Iterator[Finding]:
 def _make_public(facts: Facts, path: str) -> str:
     """From the private key beside it; where there is none, a new pair."""
     private, installation = path.removesuffix(".pub"), facts.installation
-    if facts.machine.ssh_private:
+    if installation.kind == "system":
+        # Yours, not the daemon's: it is you who logs in.
+        make = f"sudo install -D -m 644 ~/.ssh/id_ed25519.pub {command(path)}"
+    elif facts.machine.ssh_private:
         make = f"{command('ssh-keygen', '-y', '-f', private)} > {command(path)}"
     else:
         make = command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private)

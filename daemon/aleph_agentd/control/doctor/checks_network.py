@@ -31,7 +31,7 @@ def endpoints(facts: Facts) -> Iterator[Finding]:
                 name, f"{reply.url} took {reply.ms} ms", advice="the network or your line is slow; look again"
             )
         else:
-            yield well(name, f"{reply.url} answers in {reply.ms} ms")
+            yield well(name, f"answers in {reply.ms} ms")
 
 
 def clock(facts: Facts) -> Iterator[Finding]:

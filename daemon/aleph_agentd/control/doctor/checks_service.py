@@ -47,14 +47,16 @@ def daemon(facts: Facts) -> Iterator[Finding]:
         look = ours("aleph-agentctl", "status")
         yield warn("daemon", f"it lives, but tells no status: {facts.away}", advice=f"look again: {look}")
     elif facts.installation.own:
-        yield fail("daemon", f"it does not answer ({facts.away}): no lease is ended", advice=start_command())
+        yield fail("daemon", f"{facts.away}; no lease is ended", advice=start_command())
+    elif not facts.installation.unit and not facts.installation.files:
+        yield fail("daemon", f"{facts.away}; no lease is ended", advice="the install above starts it")
     else:
-        state = f"; systemd says: {facts.installation.active}" if facts.installation.active else ""
+        state = f" (systemd says: {facts.installation.active})" if facts.installation.active else ""
         manager = "--user " if facts.installation.kind == "user" else ""
         journal = f"journalctl {manager}-u aleph-agentd -n 20"
         yield fail(
             "daemon",
-            f"it does not answer ({facts.away}{state}): no lease is ended",
+            f"{facts.away}{state}; no lease is ended",
             _install(facts),
             advice=f"if that does not help, it tells why: {journal}" if facts.installation.unit else "",
         )
