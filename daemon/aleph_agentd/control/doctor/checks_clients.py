@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from aleph_agentd.control.doctor.facts import Facts
 from aleph_agentd.control.doctor.finding import Finding, fail, ours, warn, well
@@ -31,5 +33,7 @@ def _add(client: str = "") -> dict[str, str]:
     add = f"claude mcp add --scope user aleph-agent -- {shim}"
     if client != "Claude Desktop" and shutil.which("claude"):
         return {"fix": f"claude mcp remove --scope user aleph-agent; {add}" if client else add}
-    entry = json.dumps({"mcpServers": {"aleph-agent": {"command": shim}}})
+    # In full: what a desktop starts has no shell's PATH.
+    program = str(Path(sys.executable).with_name("aleph-agent-mcp"))
+    entry = json.dumps({"mcpServers": {"aleph-agent": {"command": program}}})
     return {"advice": f"add to your client's configuration: {entry}"}
