@@ -31,6 +31,7 @@ from .gateway.control_keeping import Keeping
 from .gateway.control_key import KeyVerbs
 from .gateway.control_methods import Control
 from .gateway.control_metrics import Metrics
+from .gateway.control_report import Report
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
@@ -128,6 +129,7 @@ class Daemon:
             ApprovalVerbs(self.services, owner),
             AuditTrail(self._auditor),
             Spend(self.services),
+            Report(self.services),
             self._measured(meters, lambda: opener.sessions),
             KeyVerbs(self._key.unlock),
         ):
