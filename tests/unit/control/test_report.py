@@ -184,6 +184,7 @@ def gathered(daemon: Any) -> Any:
     """A daemon with three VMs and 1,200 entries in its log, given in pages of at most 300."""
     vms = [life(f"vm-{n}") for n in range(3)]
     entries = [denial(n, kind="decision" if n % 400 == 0 else "call") for n in range(1, 1201)]
+    entries[1149] = denial(1150, text="create: allowed by every rule; 5.70 credits reserved")
 
     def report(_connection: object, params: dict[str, Any]) -> dict[str, Any]:
         place = next((n + 1 for n, vm in enumerate(vms) if vm["item_hash"] == params["after"]), 0)

@@ -147,6 +147,16 @@ def test_a_request_stays_selected_while_others_come_and_go():
     assert (made.request["id"], made.denying) == ("ap-9", "")
 
 
+def test_what_waits_is_told_once():
+    """The alert about a request would only repeat the line that has keys."""
+    made = board(
+        [], waiting=1, alerts=["Waits for the owner: … aleph-agentctl approve ap-0", "The disk is full."]
+    )
+    assert "Waits for the owner" not in text(made)
+    assert "! The disk is full." in text(made)
+    assert "1 waits for you" in text(made)
+
+
 def test_events_of_a_new_connection_are_not_shown_twice():
     """The watch begins a little in the past."""
     made = Board()

@@ -80,11 +80,16 @@ async def _denials(client: Client, since: datetime) -> list[Answer]:
     entries = (await client.call("audit.list", {"limit": _ENTRIES}, READ_S))["entries"]
     for _ in range(_MOST_PAGES):
         lately = [entry for entry in entries if (at(entry["at"]) or since) >= since]
-        found += [entry for entry in reversed(lately) if entry["kind"] == "decision"]
+        found += [entry for entry in reversed(lately) if _denies(entry)]
         if len(lately) < len(entries) or not entries:
             break
         entries = await _entries_before(client, int(entries[0]["n"]))
     return found
+
+
+def _denies(entry: Answer) -> bool:
+    """What was allowed is a decision too."""
+    return entry["kind"] == "decision" and ": denied by " in entry["text"]
 
 
 async def _entries_before(client: Client, n: int) -> list[Answer]:

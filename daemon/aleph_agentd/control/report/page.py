@@ -13,6 +13,7 @@ from aleph_agentd.control.text import NONE, credits_and_usd, minutes, moment
 Answer = dict[str, Any]
 
 MOST_VMS, MOST_DENIALS = 500, 200
+_COLUMNS = ("name", "state", "billed from", "for", "size", "cost", "project", "why it is so")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
 :root{--ink:#1d2327;--dim:#66707a;--paper:#fff;--card:#f5f7f9;--line:#dde2e7;--bar:#3b74d1;--live:#2f9e5b;--late:#d1453b}
@@ -20,13 +21,14 @@ _STYLE = """
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1040px;padding:32px 24px;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:36px 0 10px}p{margin:4px 0;color:var(--dim)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:12px;margin-top:20px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(250px,1fr));gap:12px;margin-top:20px}
 .card{background:var(--card);border-radius:8px;padding:12px 14px}.card b{display:block;font-size:18px;font-weight:600}
 .card span{color:var(--dim)}
 svg{display:block;width:100%;height:auto}svg text{fill:var(--ink);font-size:12px}
 .bar{fill:var(--bar)}.live{fill:var(--live)}.late{fill:var(--late)}.axis,.grid{stroke:var(--line);stroke-width:1}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px}
-th,td{text-align:left;padding:5px 10px 5px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere;min-width:70px}
+th,td{text-align:left;padding:5px 10px 5px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word;max-width:300px}
+.lives td:nth-child(n+2):nth-child(-n+6){white-space:nowrap}
 th{color:var(--dim);font-weight:600}
 .key span{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 5px 0 14px}.key span:first-child{margin-left:0}
 """
@@ -48,10 +50,7 @@ def page(report: Answer, denials: Sequence[Answer], status: Answer, since: datet
         _KEY,
         charts.timeline(those, since, until),
         _section("VMs", _left_out(len(those), MOST_VMS, "VMs, the newest, are listed")),
-        table(
-            ("name", "state", "billed from", "for", "size", "cost", "project", "why it ended"),
-            map(_row, those[:MOST_VMS]),
-        ),
+        f'<div class="lives">{table(_COLUMNS, map(_row, those[:MOST_VMS]))}</div>',
         _section(
             "Denials",
             _left_out(len(denials), MOST_DENIALS, "denials, the newest, are listed")
@@ -83,7 +82,7 @@ def _cards(those: Sequence[Life], denials: Sequence[Answer], status: Answer) -> 
     live = sum(bool(life.vm.get("live")) for life in those)
     cards: Iterable[tuple[str, str]] = (
         ("cost of the VMs below", money(spent)),
-        ("VMs, live ones", f"{len(those)}, {live}"),
+        ("VMs", f"{len(those)}, {live} of them live"),
         ("reserved now", credits_and_usd(status.get("reserved_credits"))),
         ("left to spend", credits_and_usd(status.get("budget_left"), "no limit")),
         ("balance", credits_and_usd(status.get("balance_credits"))),
@@ -135,7 +134,7 @@ def _row(life: Life) -> tuple[object, ...]:
     return (
         vm.get("name") or str(vm.get("item_hash"))[:16],
         vm.get("state") or "row gone",
-        moment(life.begin.isoformat()),
+        f"{life.begin.astimezone():%Y-%m-%d %H:%M}",
         minutes((life.end - life.begin).total_seconds() / 60),
         f"{units} CU" if units else NONE,
         money(life.credits),

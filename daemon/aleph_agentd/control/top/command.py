@@ -55,12 +55,14 @@ class Top:
         self._client: Client | None = None
         self._changed, self._stop = asyncio.Event(), asyncio.Event()
         self._acting: asyncio.Task[None] | None = None
+        self._heard = False
 
     async def run(self) -> None:
         """Until `q`, a signal, or the end of the terminal."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGWINCH, self._changed.set)
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         loop.add_reader(self._screen.keys, self._read)
@@ -177,7 +179,10 @@ class Top:
             show_request(request, approvals)
             try:
                 passphrase = terminal.ask_passphrase("Passphrase, or Ctrl-C")
-            except (KeyboardInterrupt, EOFError):
+            except KeyboardInterrupt:
+                self._heard = True
+                return f"{request['id']} still waits."
+            except EOFError:
                 return f"{request['id']} still waits."
         self.board.message = "being carried out …"
         params = {"id": request["id"], terminal.PARAMETER: passphrase}
@@ -194,7 +199,13 @@ class Top:
         try:
             yield
         finally:
-            loop.add_signal_handler(signal.SIGINT, self._stop.set)
+            loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self) -> None:
+        """Ctrl-C. The loop is told too of one that has ended a prompt already."""
+        if not self._heard:
+            self._stop.set()
+        self._heard = False
 
     def _connected(self) -> Client:
         if self._client is None:

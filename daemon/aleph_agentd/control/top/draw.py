@@ -27,10 +27,10 @@ _BAR = 20
 _VM_COLUMNS = (
     ("name", 22),
     ("state", 12),
-    ("time left", 11),
+    ("time left", 13),
     ("cost so far", 23),
     ("per hour", 23),
-    ("runtime", 11),
+    ("runtime", 13),
 )
 _MOST_ALERTS, _MOST_REQUESTS, _MOST_EVENTS = 3, 4, 8
 
@@ -98,7 +98,10 @@ def _fact(name: str, value: str) -> Line:
 
 
 def _alerts(board: Board) -> list[Line]:
-    told = [(f"! {plain(line)}", "bold red") for line in board.status.get("alerts") or []]
+    waiting = [str(row["id"]) for row in board.waiting]
+    alerts = board.status.get("alerts") or []
+    # What waits has a place of its own below, with keys.
+    told = [(f"! {plain(line)}", "bold red") for line in alerts if not any(id_ in line for id_ in waiting)]
     told += [(f"stuck: {plain(line)}", "yellow") for line in board.status.get("stuck") or []]
     more = len(told) - _MOST_ALERTS
     shown = told[:_MOST_ALERTS]
@@ -111,8 +114,8 @@ def _alerts(board: Board) -> list[Line]:
 def _vms(board: Board, room: int, now: datetime) -> list[Line]:
     if room < 2:
         return []
-    head: Line = [(fit(name, width), "bold reverse") for name, width in _VM_COLUMNS]
-    lines: list[Line] = [[], [*head, ("node", "bold reverse")]]
+    head: Line = [(fit(name, width), "bold") for name, width in _VM_COLUMNS]
+    lines: list[Line] = [[], [*head, ("node", "bold")]]
     shown = board.vms[: max(0, room - 3)]
     lines += [_vm(vm, now) for vm in shown]
     if not board.vms and board.status:
@@ -152,7 +155,10 @@ def _requests(board: Board) -> list[Line]:
     waiting, selected = board.waiting, board.request
     if not waiting or selected is None:
         return []
-    lines: list[Line] = [[], [(f"{len(waiting)} wait for you", "bold yellow")]]
+    lines: list[Line] = [
+        [],
+        [(f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for you", "bold yellow")],
+    ]
     place = next(n for n, row in enumerate(waiting) if row["id"] == selected["id"])
     begin = max(0, min(place - _MOST_REQUESTS // 2, len(waiting) - _MOST_REQUESTS))
     for row in waiting[begin : begin + _MOST_REQUESTS]:
