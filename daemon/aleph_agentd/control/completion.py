@@ -101,7 +101,11 @@ _aleph_agentctl_start() {{
     local -a words_typed=("${{(@)words}}")
     _aleph_agentctl "$@"
 }}
-compdef _aleph_agentctl_start {PROGRAM}"""
+if [[ ${{funcstack[1]}} == _{PROGRAM} ]]; then
+    _aleph_agentctl_start "$@"  # loaded by the first TAB, which wants its answer
+else
+    compdef _aleph_agentctl_start {PROGRAM}
+fi"""
 
 
 def _described(verb: Verb) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -48,15 +49,32 @@ def test_fish_offers_what_can_follow(cli, tmp_path, typed, offered, not_offered)
     assert not not_offered & found
 
 
-def test_zsh_reads_the_script(cli, tmp_path):
-    """And knows by it which function completes the program."""
-    zsh = _shell("zsh")
-    cli.run("completion", "zsh")
-    (tmp_path / "_aleph-agentctl").write_text(cli.out)
-    ask = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; echo $_comps[aleph-agentctl]; zsh -n {tmp_path}/_aleph-agentctl"
+def _zsh(tmp_path: Path, script: str, ask: str) -> str:
+    """What zsh says, with the script where its completion system finds it."""
+    (tmp_path / "_aleph-agentctl").write_text(script)
+    begin = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; "
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([zsh, "-f", "-c", ask], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.split() == ["_aleph-agentctl"]
+    command = [_shell("zsh"), "-f", "-c", begin + ask]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_zsh_knows_by_the_script_what_completes_the_program(cli, tmp_path):
+    """Its first line tells."""
+    cli.run("completion", "zsh")
+    assert _zsh(tmp_path, cli.out, "echo $_comps[aleph-agentctl]").split() == ["_aleph-agentctl"]
+
+
+@pytest.mark.parametrize(("typed", "offered", "not_offered"), CASES)
+def test_zsh_is_offered_what_can_follow(cli, tmp_path, typed, offered, not_offered):
+    """At the very first TAB, which loads the script; zsh itself leaves out what does not begin so."""
+    cli.run("completion", "zsh")
+    words = " ".join(f"'{word}'" for word in ("aleph-agentctl", *typed))
+    ask = f'_describe() {{ print -l -- "${{(@P)4}}" }}; words=({words}); CURRENT={len(typed) + 1}; _aleph-agentctl'
+    found = {line.split(":")[0] for line in _zsh(tmp_path, cli.out, ask).splitlines()}
+    assert offered <= found
+    assert not {word for word in not_offered if word.startswith(typed[-1])} & (found - {"status"})
 
 
 @pytest.mark.parametrize(
