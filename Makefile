@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench tokens fates mutants test-clients test-live test-systemd overspend crash soak venv clean help
+.PHONY: demo test check format bench tokens screens fates mutants test-clients test-live test-systemd overspend crash soak venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -39,6 +39,9 @@ bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limi
 
 tokens: $(STAMP) ## what the tool list costs a model, beside two other servers (npm)
 	@$(LIMIT) $(BIN)/python tests/bench/tokens.py
+
+screens: $(STAMP) ## the pictures in docs/screens, made anew by real programs (needs Chromium)
+	$(LIMIT) $(BIN)/python tests/screens/make.py $(ARGS)
 
 fates: $(STAMP) ## the daemon in simulated time under new fates, not the suite's; EXAMPLES=2000 of them
 	HYPOTHESIS_PROFILE=long $(LIMIT) $(PYTEST) tests/unit/services/test_promises.py --show-capture=no $(ARGS)

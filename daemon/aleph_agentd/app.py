@@ -5,7 +5,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -30,20 +30,26 @@ from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_key import KeyVerbs
 from .gateway.control_methods import Control
+from .gateway.control_metrics import Metrics
+from .gateway.control_report import Report
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
+from .gateway.metering import TimedToolbox, timed
 from .gateway.methods import build_methods
+from .gateway.metrics_http import MetricsPage
 from .gateway.owner_guard import OwnerGuard
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import Ports, for_own_vms, given, join, witnessed
+from .joining import Ports, counted, for_own_vms, given, join, witnessed
 from .key_hold import KeyHold
 from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
+from .services.measuring import About, Measuring
+from .services.meters import Meters
 from .services.passphrase import Passphrase
 from .services.rulebook import Rulebook
 from .services.timekeeper import Timekeeper
@@ -88,7 +94,8 @@ class Daemon:
         anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
         self._auditor = Auditor(inventory, anchors, self._clock)
         self._settings, self._inventory, self._network = settings, inventory, network
-        ports = for_own_vms(witnessed(network, self._auditor), inventory)
+        meters = Meters()
+        ports = for_own_vms(witnessed(counted(network, meters), self._auditor), inventory)
         self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
         self.services.approvals.tell = Desktop("aleph-agentd").tell
         reaper, jobs = self.services.reaper, self.services.jobs
@@ -105,29 +112,37 @@ class Daemon:
         self.services.notices.append(self._rulebook.alerts)
         self.services.figures.update(policy=self._rulebook.figures, sandbox=confinement.figures)
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
-        toolbox = BoundedToolbox(Toolbox(self.services))
+        toolbox = TimedToolbox(BoundedToolbox(Toolbox(self.services)), meters)
         self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
         sessions = Sessions(settings.for_sessions())
         owner = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), Clients())
         opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__, owner.clients)
         self._control = Control(self.services, self._clock.now(), lambda: opener.sessions, owner)
-        self._agent_methods = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
+        agents = build_methods(toolbox, sessions.plain, __version__, {"mcp.open": opener})
+        self._agent_methods = timed(agents, meters)
         keeping = Keeping(self._escrow, SqlBackups(inventory, settings.database_path.parent))
-        buttons = Buttons(self.services.freezes, self.services.panic, owner)
-        approvals = ApprovalVerbs(self.services, owner)
         more: dict[str, Handler] = {"mcp.open": opener}
         for part in (
             self._control,
             keeping,
-            buttons,
-            approvals,
+            Buttons(self.services.freezes, self.services.panic, owner),
+            ApprovalVerbs(self.services, owner),
             AuditTrail(self._auditor),
             Spend(self.services),
+            Report(self.services),
+            self._measured(meters, lambda: opener.sessions),
             KeyVerbs(self._key.unlock),
         ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
-        self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
+        self._control_methods = timed(build_methods(toolbox, sessions.plain, __version__, more), meters)
         self._sessions = sessions
+
+    def _measured(self, meters: Meters, sessions: Callable[[], int]) -> Metrics:
+        about = About(__version__, self._clock.now(), sessions)
+        metrics = Metrics(Measuring(self.services, meters, about))
+        self._metrics_page = MetricsPage(self._settings.metrics_port, metrics.text)
+        self.services.notices.append(self._metrics_page.alerts)
+        return metrics
 
     def _watch(self, network: Ports) -> Health:
         settings, services = self._settings, self.services
@@ -151,7 +166,7 @@ class Daemon:
         await self._auditor.start()
         self._auditor.note("daemon", f"aleph-agentd {__version__} started; {self._settings.describe()}")
         server = RpcServer(allowed_uids={os.getuid()})
-        async with doors(server, self._agent_methods, self._control_methods):
+        async with doors(server, self._agent_methods, self._control_methods), self._metrics_page.served():
             try:
                 yield
             finally:

@@ -24,6 +24,7 @@ from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
+from .services.meters import Meters, metered
 from .services.money_watch import watch_money
 from .services.own_key import OwnKeyHosts, OwnKeySigner
 from .services.panic import Panic
@@ -84,6 +85,16 @@ def given(settings: Settings) -> Given:
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
         dice=random.Random(),  # noqa: S311 - spreads load
+    )
+
+
+def counted(network: Network | Ports, meters: Meters) -> Ports:
+    """The same network; its calls and their failures are counted."""
+    return Ports(
+        signer=network.signer,
+        messages=metered(network.messages, "messages", meters),
+        market=metered(network.market, "market", meters),
+        hosts=metered(network.hosts, "hosts", meters),
     )
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import shutil
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,7 @@ from support.daemon import DaemonProcess
 from support.devnet import DevnetProcess
 
 MAX_START, MAX_ARMED_S, MAX_MIB, MAX_PAGE, MAX_LATE_S = 2.0, 5.0, 60.0, 3.0, 1.0
+MAX_FIRST_PAGE, MAX_COMMAND = 3.0, 1.5
 MAX_MASS, MAX_PING, MAX_IDLE_PERCENT = 1.5, 3.0, 1.0
 AT_ONCE, CCN_S, DEAD = 16, 0.3, 0.1
 SWEEP_EVERY_S = 300.0
@@ -31,6 +34,7 @@ _UNITS = 10**13
 _PING_EVERY_S = 0.02
 _WINDOW_S = 10.0
 PATIENCE_S = 120.0
+_VMS = question("vms.list", which="live", limit=10, after="")
 _PAGE = question("tools.call", name="aleph_list_my_vms", arguments={})
 
 
@@ -115,6 +119,8 @@ def _quiet(empty: DaemonProcess, few: DaemonProcess, many: DaemonProcess, sizes:
         yield Figure(f"scale: growth of {what}", grown, "MiB", MAX_MIB, detail, 1)
     empty.kill()
     yield _pages(few, many, sizes)
+    yield _first_page(few, many, sizes)
+    yield _owners_page(few, many, sizes)
     few.kill()
     yield _idle(many, pids[many], sizes)
     many.kill()
@@ -142,6 +148,29 @@ def _pages(few: DaemonProcess, many: DaemonProcess, sizes: Sizes) -> Figure:
         pairs = interleaved(sizes.pages, line.batch, floor.batch)
     name = f"scale: aleph_list_my_vms, a page of {sizes.leases} leases"
     return ratio(name, f"of {sizes.few}", pairs, MAX_PAGE)
+
+
+def _first_page(few: DaemonProcess, many: DaemonProcess, sizes: Sizes) -> Figure:
+    """What `aleph-agentctl vms` asks."""
+    with closing(Line(few.control_socket, _VMS)) as floor, closing(Line(many.control_socket, _VMS)) as line:
+        pairs = interleaved(sizes.pages, line.batch, floor.batch)
+    return ratio(
+        f"scale: vms.list, a page of {sizes.leases} leases", f"of {sizes.few}", pairs, MAX_FIRST_PAGE
+    )
+
+
+def _owners_page(few: DaemonProcess, many: DaemonProcess, sizes: Sizes) -> Figure:
+    """The whole command, from its spawn to its end; 0.3 s is what an owner may wait for it."""
+    pairs = interleaved(sizes.pages, lambda: _command_s(many), lambda: _command_s(few))
+    name = f"scale: `aleph-agentctl vms` with {sizes.leases} leases"
+    return ratio(name, f"with {sizes.few}", pairs, MAX_COMMAND)
+
+
+def _command_s(daemon: DaemonProcess) -> float:
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "aleph_agentd.control", "vms"]
+    subprocess.run(command, env=daemon.environment, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
 
 
 def _idle(daemon: DaemonProcess, pid: int, sizes: Sizes) -> Figure:

@@ -24,6 +24,7 @@ from .config_values import (
     Address,
     Images,
     Minutes,
+    OptionalPort,
     OptionalSeconds,
     Seconds,
     Url,
@@ -78,6 +79,9 @@ class Settings(Policy):
     )
     teardown_unreachable: bool = Field(
         False, description="End unreachable VMs while others answer; never many at once."
+    )
+    metrics_port: OptionalPort = Field(
+        None, description="Where on this machine Prometheus may read the figures; off: nowhere."
     )
     network: Literal["mainnet", "devnet"] = Field(
         "mainnet", description="Which network; devnet is the local one."

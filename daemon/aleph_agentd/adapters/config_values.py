@@ -110,6 +110,7 @@ Count = Annotated[int, Field(ge=0, le=10_000)]
 Hours = Annotated[float, Field(gt=0, le=LONGEST_LEASE_HOURS, allow_inf_nan=False)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 OptionalWhole = Annotated[int | None, Field(ge=0, le=10_000), BeforeValidator(_off_or_same)]
+OptionalPort = Annotated[int | None, Field(ge=1, le=65_535), BeforeValidator(_off_or_same)]
 OptionalPercent = Annotated[int | None, Field(ge=1, le=100), BeforeValidator(_off_or_same)]
 OptionalHours = Annotated[
     float | None,

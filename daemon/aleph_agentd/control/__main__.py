@@ -9,6 +9,8 @@ import click
 from aleph_agentd.control import (
     approvals,
     audit,
+    completion,
+    create,
     daemon,
     events,
     freeze,
@@ -16,22 +18,28 @@ from aleph_agentd.control import (
     keeping,
     key,
     lifecycle,
+    market,
+    metrics,
     orphans,
     output,
     spend,
+    ssh,
     status,
     uninstall,
     upgrade,
     vms,
 )
 from aleph_agentd.control.doctor.command import doctor
+from aleph_agentd.control.report.command import report
+from aleph_agentd.control.top.command import top
 from aleph_agentd.control.verb import json_option
+from aleph_agentd.control.verbs import Verbs
 from aleph_agentd.domain.errors import Refusal
 
 NAME = "aleph-agentctl"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @json_option
 @click.version_option(package_name="aleph-agentd", prog_name=NAME)
 def cli() -> None:
@@ -43,9 +51,15 @@ def cli() -> None:
 
 for command in (
     status.status,
+    top,
     spend.spend,
+    report,
     vms.vms,
     vms.vm,
+    create.create,
+    ssh.ssh,
+    market.nodes,
+    market.balance,
     lifecycle.destroy,
     lifecycle.extend,
     events.events,
@@ -63,10 +77,12 @@ for command in (
     freeze.panic,
     key.unlock,
     key.key,
+    metrics.metrics,
     doctor,
     install.install,
     uninstall.uninstall,
     upgrade.upgrade_check,
+    completion.completion,
 ):
     cli.add_command(command)
 

@@ -9,6 +9,7 @@ from aleph_agentd.control.daemon import ACT_S, DONE, FAILED, ask
 from aleph_agentd.control.terminal import PARAMETER, ask_passphrase, with_passphrase
 from aleph_agentd.control.text import NONE, credits_and_usd, moment, plain
 from aleph_agentd.control.verb import as_json, json_option
+from aleph_agentd.control.verbs import Verbs
 from aleph_agentd.domain.errors import Refusal
 
 Answer = dict[str, Any]
@@ -24,7 +25,7 @@ def approvals(everything: bool) -> None:
         output.say_json(answer)
         return
     for row in answer["approvals"]:
-        _show(row, answer)
+        show_request(row, answer)
         output.say()
     if not answer["approvals"]:
         output.say("Nothing waits for you.")
@@ -64,7 +65,7 @@ def deny(approval_id: str) -> None:
     output.say(f"{plain(row['id'])} is denied: {plain(row['what'])}")
 
 
-@click.group
+@click.group(cls=Verbs)
 @json_option
 def passphrase() -> None:
     """Your passphrase: what approving, and loosening anything, takes."""
@@ -89,10 +90,11 @@ def _show_one(approval_id: str) -> None:
     answer = ask("approvals.list", {"all": False})
     for row in answer["approvals"]:
         if row["id"] == approval_id:
-            _show(row, answer)
+            show_request(row, answer)
 
 
-def _show(row: Answer, answer: Answer) -> None:
+def show_request(row: Answer, answer: Answer) -> None:
+    """One request: who asks, for what, and how much it may cost."""
     decided = f"{plain(row['decided_by'])} {moment(row['decided_at'])}" if row["decided_at"] else ""
     waiting = row["state"] == "waiting"
     left = credits_and_usd(answer["budget_left"], "no limit")

@@ -8,6 +8,7 @@ from aleph_agentd.control import output
 from aleph_agentd.control.daemon import ACT_S, ask
 from aleph_agentd.control.terminal import PARAMETER, ask_passphrase
 from aleph_agentd.control.verb import as_json, json_option
+from aleph_agentd.control.verbs import Verbs
 from aleph_agentd.domain.errors import Refusal
 
 _FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
@@ -21,7 +22,7 @@ def unlock() -> None:
     _say({"address": answer["address"]}, f"The key of {answer['address']} is open until the daemon stops.")
 
 
-@click.group
+@click.group(cls=Verbs)
 @json_option
 def key() -> None:
     """Make, encrypt and identify key files. A key itself is never shown."""

@@ -11,6 +11,7 @@ from aleph_agentd.control.status import sweep_line
 from aleph_agentd.control.terminal import with_passphrase
 from aleph_agentd.control.text import ends, plain, short
 from aleph_agentd.control.verb import as_json, json_option
+from aleph_agentd.control.verbs import Verbs
 from aleph_agentd.control.vms import show
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import Client
@@ -21,7 +22,7 @@ RECOVER_S = 300.0
 """Each VM costs a few signatures and one transaction."""
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @click.option("--sweep", is_flag=True, help="Compare with the network first, now.")
 @click.option(
     "--anyway",

@@ -71,6 +71,19 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
     _print(grid)
 
 
+def painted(lines: Iterable[Sequence[tuple[str, str]]], width: int) -> list[str]:
+    """Lines of styled pieces for a terminal that is drawn over: cut at its width, never folded."""
+    out = Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False)
+    found = []
+    for line in lines:
+        text = Text.assemble(*line, no_wrap=True, end="")
+        text.truncate(width, overflow="ellipsis")
+        with out.capture() as capture:
+            out.print(text, end="", soft_wrap=True)
+        found.append(capture.get())
+    return found
+
+
 def _print(grid: Table) -> None:
     out = console(sys.stdout)
     with out.capture() as capture:

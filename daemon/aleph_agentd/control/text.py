@@ -23,6 +23,25 @@ def _visible(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def fit(text: str, width: int) -> str:
+    """The text on exactly so many columns: filled with spaces, or cut with an ellipsis."""
+    if (cells := sum(map(_cells, text))) <= width:
+        return text + " " * (width - cells)
+    kept, room = "", width - 1
+    for character in text:
+        if (room := room - _cells(character)) < 0:
+            break
+        kept += character
+    return fit(f"{kept}…"[:width], width)
+
+
+def _cells(character: str) -> int:
+    """How many columns of a terminal it takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
 def credits_and_usd(amount: float | None, otherwise: str = UNKNOWN) -> str:
     """`57.00 cr (US$0.57)`; small amounts keep their digits."""
     if amount is None:

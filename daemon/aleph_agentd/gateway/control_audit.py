@@ -35,6 +35,7 @@ READ_ONLY = frozenset(
         "passphrase.state",
         "policy.get",
         "metrics",
+        "report",
     }
 )
 """What changes nothing and hands out no secret. A verb that is not named here is audited."""

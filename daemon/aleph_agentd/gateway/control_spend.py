@@ -27,7 +27,7 @@ class Spend:
     async def spend(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """A page of VMs, the newest first, with the sums of everybody."""
         services = self._services
-        since = _instant(params.get("since"), services.clock.now() - timedelta(hours=24))
+        since = instant(params.get("since"), services.clock.now() - timedelta(hours=24))
         after = str(params.get("after") or "")[:64]
         lines, total = await spend_lines(
             services.inventory, services.expenses, services.clock, since, limit=PAGE + 1, after=after
@@ -36,7 +36,7 @@ class Spend:
         left = services.treasury.budget_left(services.treasury.limits, exposure)
         return {
             "since": iso(since),
-            "vms": [_view(line) for line in lines[:PAGE]],
+            "vms": [spend_view(line) for line in lines[:PAGE]],
             "total": total,
             "more": len(lines) > PAGE,
             "spent_day_credits": money.in_credits(exposure.spent_day_units),
@@ -46,7 +46,8 @@ class Spend:
         }
 
 
-def _view(line: SpendLine) -> dict[str, Any]:
+def spend_view(line: SpendLine) -> dict[str, Any]:
+    """The money of one VM, in both currencies."""
     return {
         "item_hash": line.of.item_hash,
         "name": line.of.name,
@@ -67,7 +68,8 @@ def _view(line: SpendLine) -> dict[str, Any]:
     }
 
 
-def _instant(value: object, otherwise: datetime) -> datetime:
+def instant(value: object, otherwise: datetime) -> datetime:
+    """An instant with its zone, as a caller gave it. Raises BadInput."""
     if value is None:
         return otherwise
     try:

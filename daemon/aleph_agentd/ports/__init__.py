@@ -9,7 +9,7 @@ from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
-from .inventory import Decide, Inventory, Remembered, StaleRow
+from .inventory import Decide, Endings, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
 from .passphrase import PassphraseFile
@@ -36,6 +36,7 @@ __all__ = [
     "Inventory",
     "FreezeLog",
     "Decide",
+    "Endings",
     "Remembered",
     "StaleRow",
     "ApprovalBook",

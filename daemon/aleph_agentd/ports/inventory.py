@@ -34,6 +34,18 @@ class Remembered:
     answer: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Endings:
+    """The teardowns that are not through yet, in numbers."""
+
+    stuck: int
+    """Those that failed often."""
+    failures: int
+    """Attempts of all of them that failed since they were ordered."""
+    oldest_end: datetime | None
+    """Whose lease ended, or ends, first of those that the network may still be billing."""
+
+
 Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
@@ -100,6 +112,10 @@ class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalB
 
     async def stuck(self, limit: int) -> list[Vm]:
         """Rows whose teardown failed often (`Vm.stuck`), those first that were ordered to end first."""
+        ...
+
+    async def endings(self) -> Endings:
+        """What is being torn down; it costs the same however many VMs there are."""
         ...
 
     async def due(self, now: datetime, limit: int) -> list[Vm]:

@@ -52,6 +52,8 @@ class Teardown:
         self._erasure = Erasure(hosts, clock, self._hurry)
         self._lost_hosts = LostHosts(inventory, market, clock)
         self._dice = random.Random()  # noqa: S311 - jitter
+        self.attempts = 0
+        """Passes over VMs that are to end, in this life of the daemon."""
 
     async def order(self, item_hash: str, cause: str, *, lease_version: int | None = None) -> Vm:
         """Decide, durably, that a VM ends. From here on nothing but teardown touches it.
@@ -133,6 +135,7 @@ class Teardown:
         vm = await self._inventory.get(item_hash)
         if vm is None or (vm.state is not VmState.DESTROYING and vm.state is not VmState.GONE):
             return vm
+        self.attempts += vm.state is VmState.DESTROYING
         if vm.next_attempt_at is None or vm.next_attempt_at <= self._clock.now():
             vm = await self._inventory.note(item_hash, next_attempt_at=self._clock.now() + CLAIM)
         try:

@@ -16,7 +16,7 @@ from ...domain.model import (
     Vm,
     VmState,
 )
-from ...ports import Decide, Remembered
+from ...ports import Decide, Endings, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
 from .approvals import ApprovalStore
 from .auditing import AuditStore
@@ -87,6 +87,10 @@ class SqlInventory(
     async def stuck(self, limit: int) -> list[Vm]:
         """Rows whose teardown failed often."""
         return await self._read(lambda c: vms.stuck(c, limit))
+
+    async def endings(self) -> Endings:
+        """What is being torn down."""
+        return await self._read(vms.endings)
 
     async def due(self, now: datetime, limit: int) -> list[Vm]:
         """Rows whose time has come, most urgent first."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    case,
     cast,
     func,
     insert,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from ...domain.errors import Conflict, NotFound
 from ...domain.leases import due_at
 from ...domain.model import LEASED, LIVE, STUCK_AFTER_ATTEMPTS, TRANSITIONS, Vm, VmState
-from ...ports import StaleRow
+from ...ports import Endings, StaleRow
 from .rows import chunks, to_row, to_vm
 from .schema import ledger, vms
 
@@ -165,6 +166,15 @@ def stuck(connection: Connection, limit: int) -> list[Vm]:
     failing = (vms.c.state == VmState.DESTROYING) & (vms.c.attempts >= STUCK_AFTER_ATTEMPTS)
     query = select(vms).where(failing).order_by(vms.c.destroy_at, vms.c.item_hash).limit(limit)
     return [to_vm(row) for row in connection.execute(query)]
+
+
+def endings(connection: Connection) -> Endings:
+    """What is being torn down, in numbers."""
+    ending = vms.c.state == VmState.DESTROYING
+    stuck = func.sum(case((vms.c.attempts >= STUCK_AFTER_ATTEMPTS, 1), else_=0))
+    failures, often = connection.execute(select(func.sum(vms.c.attempts), stuck).where(ending)).one()
+    billed = select(func.min(vms.c.expires_at)).where(ending, vms.c.forgotten_at.is_(None))
+    return Endings(int(often or 0), int(failures or 0), connection.scalar(billed))
 
 
 def count(connection: Connection, states: Sequence[VmState]) -> int:

@@ -1,0 +1,1 @@
+"""`aleph-agentctl top`: everything at a glance, live, in a plain terminal."""
