@@ -14,12 +14,12 @@ from .adapters import confinement, hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
-from .adapters.desktop import Desktop
 from .adapters.escrow_dir import EscrowDir
 from .adapters.machine_clock import SteadyClock
 from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
+from .adapters.webhook import Webhook
 from .domain.limits import Limits
 from .doors import doors
 from .gateway.ancestry import Clients
@@ -30,6 +30,7 @@ from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
 from .gateway.control_key import KeyVerbs
 from .gateway.control_methods import Control
+from .gateway.control_notify import NotifyVerbs
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
@@ -44,6 +45,7 @@ from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
 from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
+from .services.notifications import Notifications
 from .services.passphrase import Passphrase
 from .services.rulebook import Rulebook
 from .services.timekeeper import Timekeeper
@@ -90,7 +92,6 @@ class Daemon:
         self._settings, self._inventory, self._network = settings, inventory, network
         ports = for_own_vms(witnessed(network, self._auditor), inventory)
         self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
-        self.services.approvals.tell = Desktop("aleph-agentd").tell
         reaper, jobs = self.services.reaper, self.services.jobs
         self._timekeeper = Timekeeper(self._clock, inventory, ports.messages, reaper, self._timers, jobs)
         self._systemd = UnderSystemd(self.services, self._clock)
@@ -99,6 +100,7 @@ class Daemon:
         self._key = KeyHold(network, inventory, self._changed)
         self.services.provisioner.ready = self._key.wait
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
+        self._notifications = self._notify()
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, ports.signer, jobs, settings.api_hosts, files)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
@@ -124,10 +126,19 @@ class Daemon:
             AuditTrail(self._auditor),
             Spend(self.services),
             KeyVerbs(self._key.unlock),
+            NotifyVerbs(self._notifications),
         ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
+
+    def _notify(self) -> Notifications:
+        url, secret = self._settings.webhook_url, self._settings.webhook_secret_path
+        webhook = Webhook(url, secret, self._clock) if url else None
+        notifications = Notifications(self._inventory, webhook, self._clock)
+        self.services.notices.append(notifications.alerts)
+        self.services.figures["notifications"] = notifications.figures
+        return notifications
 
     def _watch(self, network: Ports) -> Health:
         settings, services = self._settings, self.services
@@ -174,6 +185,8 @@ class Daemon:
         timetable.set_up(
             self._timers, self._settings, self.services, self._escrow, self._health, self._systemd
         )
+        telling = loop.create_task(self._notifications.run(), name="notifications")
+        stack.callback(telling.cancel)
         # Before the reaper only this: whether its rows may be relied on.
         await self.services.restoration.begin_life()
         await self.services.reaper.recover()

@@ -18,8 +18,8 @@ from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import DaemonUnreachable, HungUp, NoAnswer
 
 PREFIX = "ALEPH_AGENT_"
-NOT_CARRIED = {"RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION", "DATABASE_URL"}
-"""The sockets' place is systemd's, and a database's password belongs into no unit."""
+NOT_CARRIED = {"RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION", "DATABASE_URL", "WEBHOOK_URL"}
+"""The sockets' place is systemd's; a database's password and a webhook's token belong into no unit."""
 SYSTEM_STATE = Path("/var/lib/aleph-agentd")
 
 
