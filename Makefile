@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench tokens screens fates mutants test-clients test-live test-systemd overspend crash soak venv clean help
+.PHONY: demo test check format bench tokens screens fates mutants test-clients test-live test-systemd overspend crash soak dist venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -68,6 +68,11 @@ test-systemd: $(STAMP) ## the units under a real systemd of their own (root, on 
 
 overspend: $(STAMP) ## 200 rounds of many sessions at once against every limit, over restarts too
 	OVERSPEND_ROUNDS=200 $(LIMIT) $(PYTEST) -n 2 tests/unit/services/test_overspend.py $(ARGS)
+
+dist: $(STAMP) ## wheel, Claude Code plugin, Claude Desktop bundle, registry manifest, configurations
+	rm -rf dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python clients/pack.py
 
 venv: $(STAMP) ## only make the environment
 

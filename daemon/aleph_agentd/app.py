@@ -14,12 +14,12 @@ from .adapters import confinement, hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
-from .adapters.desktop import Desktop
 from .adapters.escrow_dir import EscrowDir
 from .adapters.machine_clock import SteadyClock
 from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
+from .adapters.webhook import Webhook
 from .domain.limits import Limits
 from .doors import doors
 from .gateway.ancestry import Clients
@@ -31,6 +31,7 @@ from .gateway.control_keeping import Keeping
 from .gateway.control_key import KeyVerbs
 from .gateway.control_methods import Control
 from .gateway.control_metrics import Metrics
+from .gateway.control_notify import NotifyVerbs
 from .gateway.control_report import Report
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
@@ -50,6 +51,7 @@ from .services.escrow import Escrow
 from .services.health import Health, HealthSettings
 from .services.measuring import About, Measuring
 from .services.meters import Meters
+from .services.notifications import Notifications
 from .services.passphrase import Passphrase
 from .services.rulebook import Rulebook
 from .services.timekeeper import Timekeeper
@@ -97,7 +99,6 @@ class Daemon:
         meters = Meters()
         ports = for_own_vms(witnessed(counted(network, meters), self._auditor), inventory)
         self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
-        self.services.approvals.tell = Desktop("aleph-agentd").tell
         reaper, jobs = self.services.reaper, self.services.jobs
         self._timekeeper = Timekeeper(self._clock, inventory, ports.messages, reaper, self._timers, jobs)
         self._systemd = UnderSystemd(self.services, self._clock)
@@ -106,6 +107,7 @@ class Daemon:
         self._key = KeyHold(network, inventory, self._changed)
         self.services.provisioner.ready = self._key.wait
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
+        self._notifications = self._notify()
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
         self._escrow = Escrow(inventory, ports.signer, jobs, settings.api_hosts, files)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
@@ -132,6 +134,7 @@ class Daemon:
             Report(self.services),
             self._measured(meters, lambda: opener.sessions),
             KeyVerbs(self._key.unlock),
+            NotifyVerbs(self._notifications),
         ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = timed(build_methods(toolbox, sessions.plain, __version__, more), meters)
@@ -143,6 +146,14 @@ class Daemon:
         self._metrics_page = MetricsPage(self._settings.metrics_port, metrics.text)
         self.services.notices.append(self._metrics_page.alerts)
         return metrics
+
+    def _notify(self) -> Notifications:
+        url, secret = self._settings.webhook_url, self._settings.webhook_secret_path
+        webhook = Webhook(url, secret, self._clock) if url else None
+        notifications = Notifications(self._inventory, webhook, self._clock)
+        self.services.notices.append(notifications.alerts)
+        self.services.figures["notifications"] = notifications.figures
+        return notifications
 
     def _watch(self, network: Ports) -> Health:
         settings, services = self._settings, self.services
@@ -189,6 +200,8 @@ class Daemon:
         timetable.set_up(
             self._timers, self._settings, self.services, self._escrow, self._health, self._systemd
         )
+        telling = loop.create_task(self._notifications.run(), name="notifications")
+        stack.callback(telling.cancel)
         # Before the reaper only this: whether its rows may be relied on.
         await self.services.restoration.begin_life()
         await self.services.reaper.recover()

@@ -63,6 +63,7 @@ def _told(settings: Settings) -> dict[str, Any]:
         "database_path": str(settings.database_path),
         "predecessor_path": str(settings.predecessor_path),
         "escrow_dir": settings.escrow_dir and str(settings.escrow_dir),
+        "webhook_secret_path": settings.webhook_secret_path and str(settings.webhook_secret_path),
         "network": settings.network,
         "api_hosts": list(settings.api_hosts),
         "crn_list_url": settings.crn_list_url,

@@ -24,6 +24,7 @@ from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
+from .services.lookout import Lookout
 from .services.meters import Meters, metered
 from .services.money_watch import watch_money
 from .services.own_key import OwnKeyHosts, OwnKeySigner
@@ -158,6 +159,7 @@ def join(
             inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
         ),
         restoration=restoration,
+        lookout=Lookout(inventory, treasury, clock),
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),

@@ -9,6 +9,7 @@ from .services.escrow import INTERVAL_S as ESCROW_S
 from .services.escrow import Escrow
 from .services.expenses import REPRICE_S
 from .services.health import Health
+from .services.lookout import INTERVAL_S as LOOKOUT_S
 from .services.publisher import INTERVAL_S as PUBLISH_S
 from .services.restoration import COUNT_S
 from .services.retention import INTERVAL_S as RETENTION_S
@@ -38,6 +39,7 @@ def set_up(
     every("expenses", settings.sweep_interval_s, services.expenses.run)
     every("reprice", REPRICE_S, services.expenses.reprice)
     every("runway", RUNWAY_S, services.runway.run)
+    every("lookout", LOOKOUT_S, services.lookout.run)
     every("approvals", APPROVALS_S, services.approvals.expire)
     every("status", STATUS_S, under_systemd.show)
     if settings.health_interval_s is not None:

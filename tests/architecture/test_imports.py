@@ -104,8 +104,8 @@ DOORS: list[tuple[str, tuple[str, ...], str]] = [
     ("anyio", (f"{D}.gateway.mcp_*",), "the streams that the mcp package runs over"),
     (
         "aiohttp|yarl|multidict",
-        (f"{D}.adapters.aleph.*", "aleph_devnet.*"),
-        "HTTP is how the network is spoken to, and how devnet answers",
+        (f"{D}.adapters.aleph.*", f"{D}.adapters.webhook", "aleph_devnet.*"),
+        "HTTP is how the network and the owner's webhook are spoken to, and how devnet answers",
     ),
     (
         "asyncssh",

@@ -17,6 +17,7 @@ EDGES = {
     "aleph_agentd.app": "SIGHUP: whatever is wrong with a file must not end the daemon",
     "aleph_agentd.demo.run": "the edge of a process: whatever went wrong is told as the reason",
     "aleph_agentd.gateway.mcp_server": "what a tool raises must not leak its text to a client",
+    "aleph_agentd.gateway.mcp_offers": "the same, where a tool answers for a resource",
     "aleph_agentd.gateway.rpc.connection": "one call's mistake must not take down the other callers",
 }
 """The only modules that may catch everything, each with its reason."""

@@ -59,7 +59,7 @@ def refusal(place: Place, **variables: str) -> str:
 
 
 def test_nothing_set_gives_the_documented_defaults(place: Place) -> None:
-    """The table of the README."""
+    """The table of docs/policy.md."""
     settings = place.load()
     assert settings.limits == Limits()
     assert settings.network == "mainnet"
@@ -162,7 +162,7 @@ def test_a_wrong_value_in_the_file_names_the_file(place: Place) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("max_concurrent_wms = 3", "is not a setting; the README"),
+        ("max_concurrent_wms = 3", "is not a setting; docs/policy.md"),
         ("network_ = 'devnet'", "is not a setting; did you mean network?"),
         ("max_concurrent_vms = 3", "belongs into the table [policy]"),
         ("[policy]\nnetwork = 'devnet'", "belongs above the tables"),

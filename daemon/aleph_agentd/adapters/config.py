@@ -29,6 +29,7 @@ from .config_values import (
     Seconds,
     Url,
     Urls,
+    WebhookUrl,
     is_loopback,
 )
 
@@ -66,6 +67,12 @@ class Settings(Policy):
     )
     escrow_dir: AbsolutePath | None = Field(
         None, description="Where the kill switch of every live VM is kept up to date, for reap-escrow."
+    )
+    webhook_url: WebhookUrl | None = Field(
+        None, description="Who is told of ends, alarms and what needs the owner, by a signed POST."
+    )
+    webhook_secret_path: AbsolutePath | None = Field(
+        None, description="The file with the secret that signs them; without it systemd's credential."
     )
     default_os_image: str = Field("ubuntu22", description="The image of a create that names none.")
     os_images: Images = Field(default_factory=dict, description="More images, as name=hash,…")
@@ -192,7 +199,7 @@ _AMOUNTS = frozenset(n for n in Policy.model_fields if f"{n}_units" in Limits.__
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "off"
-    if name == "database_url":
+    if name in ("database_url", "webhook_url"):
         return "(set)"
     if name in _AMOUNTS:
         return show(value).replace(" ", "")

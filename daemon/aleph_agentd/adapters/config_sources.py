@@ -132,7 +132,7 @@ def _value(name: str, value: Any) -> str:
 
 def _guess(name: str, known: Collection[str], prefix: str) -> str:
     close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {prefix}{close[0]}?" if close else "; the README lists all settings"
+    return f"; did you mean {prefix}{close[0]}?" if close else "; docs/policy.md lists all settings"
 
 
 def _one_line(text: str) -> str:

@@ -103,6 +103,14 @@ def _urls(value: Any) -> tuple[str, ...]:
     return tuple(_url(item) for item in _items(value))
 
 
+def _webhook_url(value: Any) -> str:
+    """As it is written: many services keep a token in it."""
+    url = _url(value)
+    if urlsplit(url).scheme != "https" and not is_loopback(url):
+        raise ValueError("write an https URL: http is for this machine only")
+    return str(value).strip()
+
+
 Amount = Annotated[int, BeforeValidator(parse_amount)]
 OptionalAmount = Annotated[int | None, BeforeValidator(_off_or_amount)]
 OptionalCount = Annotated[int | None, Field(ge=1, le=10_000), BeforeValidator(_off_or_same)]
@@ -127,5 +135,6 @@ CrnHashes = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_crns)]
 Images = Annotated[dict[str, str], NoDecode, BeforeValidator(_images)]
 AbsolutePath = Annotated[Path, BeforeValidator(absolute_path)]
 Url = Annotated[str, BeforeValidator(_url)]
+WebhookUrl = Annotated[str, BeforeValidator(_webhook_url)]
 Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_urls)]
 Address = Annotated[str, BeforeValidator(lambda value: checksummed(str(value)))]

@@ -19,8 +19,8 @@ from aleph_agentd.domain.errors import Refusal
 
 NOT_CARRIED = {"RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION"}
 """The sockets' place is systemd's; the others belong to the shim and to tests."""
-SECRET = {"DATABASE_URL"}
-"""A password belongs into no unit, which `systemctl show` shows to everybody."""
+SECRET = {"DATABASE_URL", "WEBHOOK_URL"}
+"""A password or a token belongs into no unit, which `systemctl show` shows to everybody."""
 NOT_FOR_SYSTEM = {"PRIVATE_KEY_PATH"}
 """There the key is a credential, which systemd hands over."""
 

@@ -211,6 +211,7 @@ def facts_of(
     written += [Path(told["escrow_dir"])] if told["escrow_dir"] else []
     readable = [config.parent, Path(told["private_key_path"]).parent, Path(told["ssh_pubkey_path"])]
     readable.append(Path(told["predecessor_path"]))
+    readable += [Path(secret)] if (secret := told.get("webhook_secret_path")) else []
     return units.Facts(
         python=python,
         code=code,

@@ -19,6 +19,9 @@ GONE_UNVERIFIED = "gone_unverified"
 UNKNOWN_PROOF = timedelta(minutes=30)
 """How long the network must not know bytes that may have left before they count as never sent."""
 
+SOON = timedelta(minutes=15)
+"""How long before the end of a lease people and agents are told."""
+
 _BACKOFF_FIRST_S = 10.0
 _BACKOFF_MAX_S = 3600.0
 _BACKOFF_BILLED_MAX_S = 120.0
@@ -34,6 +37,12 @@ def due_at(vm: Vm) -> datetime | None:
     if vm.state is VmState.GONE and (at := _look_at(vm)) is not None:
         return vm.next_attempt_at or at
     return None
+
+
+def ends_soon(vm: Vm, now: datetime) -> bool:
+    """Whether its lease is in its last 15 minutes, or last quarter where the whole lease is shorter than an hour."""
+    notice = min(SOON, (vm.expires_at - vm.created_at) / 4)
+    return vm.state in LEASED and now < vm.expires_at <= now + notice
 
 
 def _look_at(vm: Vm) -> datetime | None:

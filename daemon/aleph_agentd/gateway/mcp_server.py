@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 NAME = "aleph-agent"
 CACHE_MS = 300_000
 """How long a client may keep the list of tools; a change is announced anyway."""
+_CACHED = ("tools/list", "server/discover", "resources/list", "prompts/list")
 MAX_ANSWER = 400_000
 """Characters of one structured result: twice that and its frame must fit into a line of 1 MiB."""
 MAX_LISTENERS = 256
@@ -41,18 +42,20 @@ class McpServer:
         from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 
         from aleph_agentd.gateway.mcp_elicitation import Elicitation
+        from aleph_agentd.gateway.mcp_offers import Offers
 
         self._toolbox = toolbox
         self._elicitation = Elicitation(approvals) if approvals else None
         self._sessions: set[McpSession] = set()
         self._listing = checked_listing(toolbox.listing())
         self._bus = InMemorySubscriptionBus()
-        hint = CacheHint(ttl_ms=CACHE_MS, scope="private")
+        hints: Any = dict.fromkeys(_CACHED, CacheHint(ttl_ms=CACHE_MS, scope="private"))
         self._server: Any = Server(
             NAME,
             version=version,
             instructions=toolbox.instructions,
-            cache_hints={"tools/list": hint, "server/discover": hint},
+            cache_hints=hints,
+            **Offers(toolbox).handlers(),
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_subscriptions_listen=ListenHandler(

@@ -12,6 +12,7 @@ from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, Rest
 from .inventory import Decide, Endings, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
+from .notifier import Notifier, NotTold
 from .passphrase import PassphraseFile
 from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
@@ -41,6 +42,8 @@ __all__ = [
     "StaleRow",
     "ApprovalBook",
     "MayAsk",
+    "Notifier",
+    "NotTold",
     "PassphraseFile",
     "StartCounter",
     "Reckoning",

@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 15.0
 ADMISSION_S = 30.0
 """How long whoever approves waits to hear whether it could be carried out."""
-Tell = Callable[[str, str], Awaitable[None]]
-"""Shows the owner a title and a text; never fails, and takes seconds at most."""
 _SHOWN = 200
 _ONLY_WAITING = frozenset({ApprovalState.WAITING})
 
@@ -51,7 +49,6 @@ class Approvals:
         self._open: list[Approval] = []
         self.freeze: Callable[[str], Awaitable[object]] | None = None
         """Called with the reason when the owner denied so often that something must be wrong."""
-        self.tell: Tell | None = None
 
     # ------------------------------------------------------------------ asked by tools
 
@@ -77,8 +74,6 @@ class Approvals:
         )
         asked = await self._inventory.ask(asking, partial(may_ask, asking))
         await self._refresh()
-        if asked.id == asking.id and self.tell is not None:
-            self._jobs.start(f"tell:{asked.id}", partial(self._tell, self.tell, asked))
         return asked
 
     async def named(self, name: str, session: str) -> Approval | None:
@@ -94,10 +89,6 @@ class Approvals:
             if (one.session, one.fingerprint) == (approval.session, approval.fingerprint):
                 return one
         return await self._inventory.approval(approval.id) or approval
-
-    async def _tell(self, tell: Tell, approval: Approval) -> None:
-        asks = f"{words(approval)}, at most {money.show(approval.units)}"
-        await tell(f"An agent asks: {asks}", f"aleph-agentctl approve {approval.id}  (or: deny)")
 
     def carry_out(self, approval: Approval) -> "asyncio.Task[str]":
         """The job that does what was approved; its result is what it was used for."""

@@ -13,6 +13,7 @@ from .expenses import Expenses
 from .extender import Extender
 from .freezes import Freezes
 from .jobs import Jobs
+from .lookout import Lookout
 from .panic import Panic
 from .provisioner import Provisioner
 from .publisher import Publisher
@@ -55,6 +56,7 @@ class Services:
     approvals: Approvals
     freezes: Freezes
     panic: Panic
+    lookout: Lookout
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

@@ -28,12 +28,24 @@ class Arguments(BaseModel):
         return value
 
 
+class EndsSoon(BaseModel):
+    """A VM whose lease ends soon."""
+
+    item_hash: str
+    name: str
+    expires_at: str
+    expires_in: str
+
+
 class Answer(BaseModel):
     """What every answer carries, whatever was asked."""
 
     expires_in: str | None = Field(None, description="Time left to the next end of a lease")
     budget_left: float | None = Field(None, description="Credits that the limits still allow; null: no limit")
     budget_left_usd: float | None = None
+    ends_soon: list[EndsSoon] = Field(
+        default_factory=list, description="Your VMs whose lease ends soon; each is told once per lease end"
+    )
     stuck: list[str] = Field(default_factory=list, description="VMs that could not be torn down yet, and why")
     alerts: list[str] = Field(default_factory=list, description="What the owner should know now")
 

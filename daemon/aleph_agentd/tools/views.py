@@ -10,7 +10,7 @@ from ..domain.clock import iso, span
 from ..domain.model import LEASED, NetworkInstance, Vm
 from ..services.core import Services
 from ..services.treasury import Overview
-from .base import Call
+from .base import Call, EndsSoon
 
 
 class VmView(BaseModel):
@@ -102,18 +102,35 @@ async def footer(call: Call, vm: Vm | None = None) -> dict[str, Any]:
     now = call.services.clock.now()
     treasury = call.services.treasury
     left = treasury.budget_left(treasury.limits_of(call.caller), overview.exposure)
+    soon = await call.services.lookout.ends_soon(call.caller)
     ending = vm if vm and vm.state in LEASED else overview.next_end if vm is None else None
     return {
         "expires_in": span((ending.expires_at - now).total_seconds()) if ending else None,
         "budget_left": None if left is None else money.in_credits(left),
         "budget_left_usd": None if left is None else money.in_usd(left),
+        "ends_soon": [_soon_view(row, now) for row in soon],
         "stuck": [f"{row.name} ({row.item_hash[:12]}): {row.last_error}" for row in overview.stuck[:10]],
         "alerts": [
+            *(_soon_words(row, now) for row in soon),
             *alerts(call.services),
             *call.services.approvals.alerts(call.caller.session),
             *call.caller.notices,
         ],
     }
+
+
+def _soon_view(vm: Vm, now: datetime) -> EndsSoon:
+    return EndsSoon(
+        item_hash=vm.item_hash,
+        name=vm.name,
+        expires_at=iso(vm.expires_at) or "",
+        expires_in=span((vm.expires_at - now).total_seconds()),
+    )
+
+
+def _soon_words(vm: Vm, now: datetime) -> str:
+    left = span((vm.expires_at - now).total_seconds())
+    return f"The lease of {vm.name} ends in {left}, and the VM with it: copy results out, or call aleph_extend_vm."
 
 
 def alerts(services: Services) -> list[str]:

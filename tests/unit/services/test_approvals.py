@@ -67,24 +67,12 @@ async def test_the_same_request_is_one_approval_however_often_it_is_sent(world: 
     assert (await asks(world, ttl_hours=8.5)).id != first.id
 
 
-async def test_the_owner_s_screen_is_told_once_what_is_asked_and_how_to_answer(world: World) -> None:
-    """Also while the notifier hangs; nobody waits for it."""
-    told = list[tuple[str, str]]()
-    ends = asyncio.Event()
-
-    async def tell(title: str, text: str) -> None:
-        told.append((title, text))
-        await ends.wait()
-
-    world.services.approvals.tell = tell
+async def test_what_is_asked_is_one_event_from_which_the_owner_is_told(world: World) -> None:
+    """Screen and webhook follow the events; nobody waits for them."""
     approval = await asks(world)
     assert (await asks(world)).id == approval.id
-    await asyncio.sleep(0)
-    ends.set()
-    await world.quiet()
-    [(title, text)] = told
-    assert title == "An agent asks: create box: 1 CU for 8 h, ubuntu22, at most 12.11 credits (US$0.12)"
-    assert text.startswith(f"aleph-agentctl approve {approval.id}")
+    [told] = [e.text for e in await world.inventory.events(0, 100) if e.kind == "approval_asked"]
+    assert told == f"{approval.id}: create for pytest, at most 12.11 credits (US$0.12)"
 
 
 async def test_a_yes_is_used_once(world: World) -> None:

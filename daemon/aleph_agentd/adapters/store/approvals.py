@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
+from ...domain import money
 from ...domain.approvals import IGNORED_BEFORE_PAUSE, OPEN, Approval, ApprovalState
 from ...domain.errors import Denied
 from ...ports import MayAsk
@@ -89,7 +90,8 @@ def ask(connection: Connection, asking: Approval, may: MayAsk) -> Approval:
     may(open_, _newest(connection, closed.limit(IGNORED_BEFORE_PAUSE)))
     connection.execute(insert(table).values(**{name: getattr(asking, name) for name in _FIELDS}))
     connection.execute(delete(table).where(table.c.decided_at < asking.asked_at - _KEPT))
-    _record(connection, "asked", asking, asking.asked_at, f"{asking.kind} for {asking.client}")
+    text = f"{asking.kind} for {asking.client}, at most {money.show(asking.units)}"
+    _record(connection, "asked", asking, asking.asked_at, text)
     return asking
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aleph_agentd.adapters import desktop
-from aleph_agentd.adapters.desktop import Desktop
+from aleph_agentd.control import desktop
+from aleph_agentd.control.desktop import Desktop
 
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$@" > "$HOME/told"

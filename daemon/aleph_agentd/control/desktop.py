@@ -16,7 +16,7 @@ _NEEDS = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DISPLA
 
 
 class Desktop:
-    """Contract: `services.approvals.Tell`. Best effort: nothing waits for it, and nothing fails with it."""
+    """Best effort: a screen that is not there is no failure, and a notifier that hangs is ended."""
 
     def __init__(self, application: str) -> None:
         self._application = application

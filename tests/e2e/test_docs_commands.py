@@ -1,0 +1,89 @@
+"""The owner's commands as README and docs write them, run one after another against a real daemon with a VM."""
+
+import asyncio
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from aleph_agentd.control.__main__ import main
+from support.daemon import DaemonProcess
+from support.devnet import DevnetProcess
+from support.source import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAM = "aleph-agentctl"
+INSTEAD = {
+    "events": "events --no-follow",
+    "install": "install --dry-run",
+    "key new|show|encrypt": "key show",
+    "destroy NAME": "destroy NAME --yes",
+    "panic": "panic --yes",
+}
+"""What goes on for ever, asks on a terminal, or would change this account: its form for programs."""
+ONLY_PARSED = {
+    "notify": "goes on for ever; tests/unit/control/test_notify.py",
+    'notify --command "tee -a /tmp/notices"': "the same",
+    "passphrase set": "reads a terminal; tests/e2e/test_approvals.py",
+    "approve ID": "asks for the passphrase on a terminal; tests/e2e/test_approvals.py",
+    "unfreeze": "the same; tests/e2e/test_freeze_and_panic.py",
+    "orphans adopt HASH": "the same; tests/e2e/test_recovery.py",
+}
+"""Only their `--help` is asked for: why, and what runs them."""
+MAY_FAIL = {"doctor", "orphans destroy HASH", "deny ID"}
+"""There is no such request or orphan here, and a container is no healthy machine: they say so, with exit code 1."""
+
+
+def commands() -> list[str]:
+    """Every command of our owner in a shell block, once, in the order in which they are read."""
+    found: dict[str, None] = {}
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                command = re.split(r"\s+#", line)[0].strip()
+                if command.startswith(f"{PROGRAM} "):
+                    found[command.removeprefix(f"{PROGRAM} ")] = None
+    return list(found)
+
+
+@pytest.fixture(scope="module")
+def rented(network: DevnetProcess) -> Iterator[DaemonProcess]:
+    """A daemon with a VM called `box`."""
+    with DaemonProcess(network) as daemon:
+        asyncio.run(daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 1}))
+        yield daemon
+
+
+def test_every_command_does_what_the_page_says(
+    rented: DaemonProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None is a mistake of usage, none finds no daemon, and nothing is left when the page's panic is done."""
+    for name, value in rented.environment.items():
+        monkeypatch.setenv(name, value)
+    values = {"NAME": "box", "HOURS": "0.5", "ID": "ap-0123456789", "HASH": "ab" * 32}
+    values |= {name: str(rented.folder / name.lower()) for name in ("FILE", "DIR")}
+    (rented.folder / "dir").mkdir()
+    asked = commands()
+    assert len(asked) > 25
+    for command in sorted(asked, key=_ends_everything):
+        words = shlex.split(INSTEAD.get(command, command))
+        words += ["--help"] if command in ONLY_PARSED else []
+        code = main([values.get(word, word) for word in words])
+        said = capsys.readouterr()
+        allowed = {0, 1} if command in MAY_FAIL else {0}
+        assert code in allowed, (command, code, said.out[-500:], said.err[-500:])
+    assert rented.leaves_nothing()
+
+
+def _ends_everything(command: str) -> int:
+    return ["destroy NAME", "freeze", "panic"].index(end) + 1 if (end := _end(command)) else 0
+
+
+def _end(command: str) -> str:
+    return next((end for end in ("destroy NAME", "freeze", "panic") if command.startswith(end)), "")
+
+
+def test_what_is_excused_is_on_a_page() -> None:
+    """An excuse for nothing would hide the next command of that name."""
+    assert set(INSTEAD) | set(ONLY_PARSED) | MAY_FAIL <= set(commands())
