@@ -8,6 +8,7 @@ from .approvals import ApprovalBook, MayAsk
 from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
+from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
@@ -32,6 +33,13 @@ __all__ = [
     "Notified",
     "Execution",
     "EraseOutcome",
+    "Guests",
+    "Door",
+    "KeyPair",
+    "Printed",
+    "Ran",
+    "GuestTrouble",
+    "HostKeyChanged",
     "Inventory",
     "FreezeLog",
     "Decide",
