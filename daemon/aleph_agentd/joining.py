@@ -9,6 +9,7 @@ from .adapters.aleph.network import Network
 from .adapters.config import Settings
 from .adapters.desktop import Desktop
 from .adapters.installation import installation_id
+from .adapters.ssh.guests import SshGuests
 from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.names import check_ssh_pubkey
@@ -96,6 +97,7 @@ def join(
         **_facts(settings),
     )
     guard(services, messages)
+    services.provisioner.guests = SshGuests()
     return services
 
 

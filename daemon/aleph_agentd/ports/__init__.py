@@ -8,6 +8,7 @@ from .approvals import ApprovalBook, MayAsk
 from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
+from .guest_keys import GuestKey, GuestKeys
 from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
@@ -35,6 +36,8 @@ __all__ = [
     "EraseOutcome",
     "Guests",
     "Door",
+    "GuestKey",
+    "GuestKeys",
     "KeyPair",
     "Printed",
     "Ran",

@@ -22,6 +22,7 @@ from .approvals import ApprovalStore
 from .auditing import AuditStore
 from .exposure import exposure
 from .freezes import FreezeStore
+from .guest_keys import GuestKeyStore
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
 from .reckoning import ReckoningStore
@@ -30,7 +31,14 @@ from .retention import RetentionStore
 
 
 class SqlInventory(
-    RebuildingStore, RestoringStore, RetentionStore, FreezeStore, AuditStore, ApprovalStore, ReckoningStore
+    RebuildingStore,
+    RestoringStore,
+    RetentionStore,
+    FreezeStore,
+    AuditStore,
+    ApprovalStore,
+    ReckoningStore,
+    GuestKeyStore,
 ):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 
