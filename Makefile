@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench fates test-clients test-live overspend crash soak venv clean help
+.PHONY: demo test check format bench tokens fates mutants test-clients test-live test-systemd overspend crash soak venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -23,7 +23,7 @@ demo: $(STAMP) ## rent a VM on a local network, log in, watch its lease end
 	@$(LIMIT) $(BIN)/aleph-agentd demo $(ARGS)
 
 test: $(STAMP) ## every test that needs nothing but this machine
-	$(LIMIT) $(PYTEST) -n 2 --dist loadscope tests --ignore=tests/clients --ignore=tests/live $(ARGS)
+	$(LIMIT) $(PYTEST) -n 3 --dist loadscope tests --ignore=tests/clients --ignore=tests/live --ignore=tests/systemd $(ARGS)
 
 check: $(STAMP) ## lint, format, types
 	$(BIN)/ruff check .
@@ -37,8 +37,14 @@ format: $(STAMP) ## what ruff can put right by itself
 bench: $(STAMP) ## how fast, as ratios to floors of the same run; ARGS=--no-limits only prints
 	$(LIMIT) $(BIN)/python tests/bench/run.py $(ARGS)
 
+tokens: $(STAMP) ## what the tool list costs a model, beside two other servers (npm)
+	@$(LIMIT) $(BIN)/python tests/bench/tokens.py
+
 fates: $(STAMP) ## the daemon in simulated time under new fates, not the suite's; EXAMPLES=2000 of them
 	HYPOTHESIS_PROFILE=long $(LIMIT) $(PYTEST) tests/unit/services/test_promises.py --show-capture=no $(ARGS)
+
+mutants: $(STAMP) ## the test of the tests: break the daemon in known ways, and see the fates notice; ARGS="--only TEXT"
+	$(LIMIT) $(BIN)/python tests/mutants/run.py $(ARGS)
 
 crash: $(STAMP) ## kill a daemon at every derived fault point, and 200 times at random under load; ARGS=--seed=N
 	$(LIMIT) $(BIN)/python tests/crash/run.py $(ARGS)
@@ -51,6 +57,9 @@ test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 
 test-live: $(STAMP) ## spends credits on the network that ALEPH_AGENT_* points at
 	ALEPH_AGENT_RUN_INTEGRATION=1 $(LIMIT) $(PYTEST) tests/live $(ARGS)
+
+test-systemd: $(STAMP) ## the units under a real systemd of their own (root, on Linux; else skipped)
+	$(LIMIT) tests/systemd/run tests/systemd/user $(ARGS)
 
 overspend: $(STAMP) ## 200 rounds of many sessions at once against every limit, over restarts too
 	OVERSPEND_ROUNDS=200 $(LIMIT) $(PYTEST) -n 2 tests/unit/services/test_overspend.py $(ARGS)

@@ -1,5 +1,6 @@
 """`aleph-agentd run` and `aleph-agentd demo`."""
 
+import faulthandler
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def run(verbose: bool) -> None:
     from .ports import StoreTrouble
 
     logs.set_up(verbose=verbose)
+    faulthandler.enable()  # the watchdog's SIGABRT then tells where it hung: names of functions, never values
     try:
         app.serve(Settings.load())
     except (ConfigError, ValueError) as problem:

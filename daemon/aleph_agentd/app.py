@@ -1,46 +1,45 @@
 """The composition root: the only place that joins services and adapters, and the daemon's life."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
-from socket import socket
 
-from . import __version__, runtime_dir, timetable
-from .adapters import systemd
+from . import __version__, timetable
+from .adapters import confinement, hardening, systemd
 from .adapters.aleph.network import Network, open_network
 from .adapters.anchor_file import AnchorFile
 from .adapters.config import Settings
-from .adapters.config_sources import state_dir
+from .adapters.desktop import Desktop
 from .adapters.escrow_dir import EscrowDir
-from .adapters.installation import Taken, only_one
 from .adapters.machine_clock import SteadyClock
 from .adapters.passphrase_file import FileOfPassphrase
 from .adapters.store import SqlBackups, SqlInventory
 from .adapters.timers import SchedulerTimers
-from .domain.clock import span
-from .domain.errors import Unavailable
 from .domain.limits import Limits
+from .doors import doors
 from .gateway.ancestry import Clients
+from .gateway.bounded import BoundedToolbox
 from .gateway.control_approvals import ApprovalVerbs
 from .gateway.control_audit import AuditTrail, announced, audited
 from .gateway.control_freeze import Buttons
 from .gateway.control_keeping import Keeping
+from .gateway.control_key import KeyVerbs
 from .gateway.control_methods import Control
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
 from .gateway.methods import build_methods
 from .gateway.owner_guard import OwnerGuard
-from .gateway.rpc import sockets
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
-from .joining import join, witnessed
+from .joining import Ports, for_own_vms, given, join, witnessed
+from .key_hold import KeyHold
 from .opening import network_settings, open_inventory
 from .services.auditor import Auditor
 from .services.escrow import Escrow
@@ -49,6 +48,7 @@ from .services.passphrase import Passphrase
 from .services.rulebook import Rulebook
 from .services.timekeeper import Timekeeper
 from .tools.toolbox import Toolbox
+from .under_systemd import UnderSystemd
 
 log = logging.getLogger(__name__)
 
@@ -58,24 +58,25 @@ DRAIN_S = 60.0
 
 def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises Taken, StoreTrouble or Refusal when it cannot start."""
-    # Relative paths, `.env` files and core dumps of wherever it was started are none of its business.
-    os.umask(0o077)
-    os.chdir("/")
+    hardening.harden()
+    hardening.forget_secrets()
     asyncio.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         inventory = await open_inventory(settings, stack)
-        network = await stack.enter_async_context(open_network(network_settings(settings)))
+        network = await stack.enter_async_context(
+            open_network(network_settings(settings, await inventory.key_address()))
+        )
         daemon = Daemon(settings, inventory, network)
+        daemon.heed_signals()
+        # Before the first call: whether something is frozen must be known by then.
+        await daemon.services.freezes.load()
         await stack.enter_async_context(daemon.listening())
-        systemd.notify(READY=1, STATUS="starting")
+        systemd.ready("starting")
         log.info("ready; %s", settings.describe())
-        try:
-            await daemon.live(stack)
-        finally:
-            systemd.notify(STOPPING=1, STATUS="finishing what runs")
+        await daemon.live(stack)
 
 
 class Daemon:
@@ -83,32 +84,28 @@ class Daemon:
 
     def __init__(self, settings: Settings, inventory: SqlInventory, network: Network) -> None:
         self._clock, self._stop = SteadyClock(settings.database_path.parent / "clock.json"), asyncio.Event()
-        self._claimed, self._unclaimed = asyncio.Event(), "aleph-agentd is stopping"
         self._timers = SchedulerTimers(self._clock.lead)
         anchors = AnchorFile(settings.database_path.with_name(f"{settings.database_path.name}.anchors"))
         self._auditor = Auditor(inventory, anchors, self._clock)
-        network = witnessed(network, self._auditor)
         self._settings, self._inventory, self._network = settings, inventory, network
-        self.services = join(settings, inventory, network, self._timers, self._clock, self._auditor)
-        self._timekeeper = Timekeeper(
-            self._clock,
-            inventory,
-            network.messages,
-            self.services.reaper,
-            self._timers,
-            self.services.jobs,
-        )
-        self._health = self._watch(network)
+        ports = for_own_vms(witnessed(network, self._auditor), inventory)
+        self.services = join(given(settings), inventory, ports, self._timers, self._clock, self._auditor)
+        self.services.approvals.tell = Desktop("aleph-agentd").tell
+        reaper, jobs = self.services.reaper, self.services.jobs
+        self._timekeeper = Timekeeper(self._clock, inventory, ports.messages, reaper, self._timers, jobs)
+        self._systemd = UnderSystemd(self.services, self._clock)
+        self._health = self._watch(ports)
         self.services.provisioner.gates.append(self._timekeeper.check)
-        self.services.provisioner.ready = self._wait_for_the_key
+        self._key = KeyHold(network, inventory, self._changed)
+        self.services.provisioner.ready = self._key.wait
         self.services.notices.extend((self._timekeeper.alerts, self._auditor.alerts))
         files = EscrowDir(settings.escrow_dir) if settings.escrow_dir else None
-        self._escrow = Escrow(inventory, network.signer, self.services.jobs, settings.api_hosts, files)
+        self._escrow = Escrow(inventory, ports.signer, jobs, settings.api_hosts, files)
         self._rulebook = Rulebook(inventory, self._clock, self.services.treasury, self._read_policy)
         self.services.notices.append(self._rulebook.alerts)
-        self.services.figures["policy"] = self._rulebook.figures
+        self.services.figures.update(policy=self._rulebook.figures, sandbox=confinement.figures)
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
-        toolbox = Toolbox(self.services)
+        toolbox = BoundedToolbox(Toolbox(self.services))
         self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
         sessions = Sessions(settings.for_sessions())
         owner = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), Clients())
@@ -126,12 +123,13 @@ class Daemon:
             approvals,
             AuditTrail(self._auditor),
             Spend(self.services),
+            KeyVerbs(self._key.unlock),
         ):
             more |= audited(part.methods(), self._auditor, sessions.plain)
         self._control_methods = build_methods(toolbox, sessions.plain, __version__, more)
         self._sessions = sessions
 
-    def _watch(self, network: Network) -> Health:
+    def _watch(self, network: Ports) -> Health:
         settings, services = self._settings, self.services
         patience = timedelta(minutes=settings.unreachable_minutes)
         health = Health(
@@ -153,44 +151,34 @@ class Daemon:
         await self._auditor.start()
         self._auditor.note("daemon", f"aleph-agentd {__version__} started; {self._settings.describe()}")
         server = RpcServer(allowed_uids={os.getuid()})
-        inherited = systemd.listen_fds()
-        directory = runtime_dir.daemon_dir(os.environ)
-        own: list[tuple[Path, int]] = []
+        async with doors(server, self._agent_methods, self._control_methods):
+            try:
+                yield
+            finally:
+                await self._drain(server)
+                self._auditor.note("daemon", "stopped")
+                await self._auditor.stop()
 
-        def door(name: str) -> socket:
-            if name in inherited:
-                return inherited[name]
-            listener = sockets.bind(directory / name)
-            own.append((directory / name, (directory / name).lstat().st_ino))
-            return listener
-
-        await server.listen(door(runtime_dir.AGENT_SOCKET), self._agent_methods, human=False)
-        await server.listen(door(runtime_dir.CONTROL_SOCKET), self._control_methods, human=True)
-        try:
-            yield
-        finally:
-            await self._drain(server)
-            self._auditor.note("daemon", "stopped")
-            await self._auditor.stop()
-            for path, inode in own:
-                sockets.unlink_own(path, inode)
-
-    async def live(self, stack: AsyncExitStack) -> None:
-        """From READY on: reap first, then load what is slow, then recover, sweep and wait for the end."""
+    def heed_signals(self) -> None:
+        """Before READY: a SIGHUP that nobody heeds ends a process."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def live(self, stack: AsyncExitStack) -> None:
+        """From READY on: reap first, then load what is slow, then recover, sweep and wait for the end."""
+        loop = asyncio.get_running_loop()
         self._inventory.on_change = self._changed
         self._timers.start()
         timetable.set_up(
-            self._timers, self._settings, self.services, self._escrow, self._health, self._tell_systemd
+            self._timers, self._settings, self.services, self._escrow, self._health, self._systemd
         )
-        # Before the reaper only this: what is frozen, and whether its rows may be relied on.
-        await self.services.freezes.load()
+        # Before the reaper only this: whether its rows may be relied on.
         await self.services.restoration.begin_life()
         await self.services.reaper.recover()
         await self.services.approvals.load()
+        await self._systemd.show()
         keeping = loop.create_task(self._timekeeper.run(), name="clock")
         stack.callback(keeping.cancel)
         stack.push_async_callback(self._clock.save, stopping=True)
@@ -206,66 +194,41 @@ class Daemon:
 
     async def _warm_up(self, stack: AsyncExitStack) -> None:
         """What the first calls would wait for; then what the last life of the daemon left open."""
-        await self._claim_key(stack)
+        await self._key.claim(stack)
+        asking = asyncio.get_running_loop().create_task(self._key.ask(), name="passphrase")
+        stack.callback(asking.cancel)
         self.services.panic.resume()
         await self.services.provisioner.recover()
         await self.services.approvals.recover()
         self._escrow.changed()
         await self._mcp.get()
+        # What is loaded by now stays: looking through it for garbage again and again stops the loop for 0.1 s.
+        gc.freeze()
         await self.services.sweeper.run()
         await self.services.publisher.run()
         self.services.jobs.start("retention", self.services.retention.run)
-        await self._tell_systemd()
-
-    async def _claim_key(self, stack: AsyncExitStack) -> None:
-        """Load the key, and hold its lock: until then no create is signed. Raises Taken."""
-        try:
-            await self._network.warm_up()
-            if self.services.signer.trouble:
-                log.warning("no usable key: %s", self.services.signer.trouble)
-            else:
-                directory = state_dir()
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                stack.enter_context(only_one(directory, "key", self.services.signer.address))
-            self._unclaimed = ""
-        except Taken as taken:
-            self._unclaimed = str(taken)
-            raise
-        finally:
-            self._claimed.set()
-
-    async def _wait_for_the_key(self) -> None:
-        await self._claimed.wait()
-        if self._unclaimed:
-            raise Unavailable(
-                f"Nothing was created: {self._unclaimed}.", "Send the same call again in a few seconds."
-            )
 
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True
         self._timers.stop()
-        extending = asyncio.get_running_loop().create_task(self._extend_timeout(), name="extend timeout")
-        await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))
-        extending.cancel()
-
-    async def _extend_timeout(self) -> None:
-        while True:
-            systemd.notify(EXTEND_TIMEOUT_USEC=10_000_000)
-            await asyncio.sleep(1)
+        async with self._systemd.stopping():
+            await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))
 
     def _changed(self) -> None:
         self.services.reaper.changed()
         self._control.changed()
         self._escrow.changed()
         self._auditor.changed()
+        self._systemd.changed()
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""
-        self.services.jobs.start("reload", self._rulebook.reload)
+        self.services.jobs.start("reload", lambda: self._systemd.reload(self._rulebook.reload))
 
     def _read_policy(self) -> Limits | str:
         try:
-            settings = Settings.load()
+            # The secrets of the environment were forgotten, and none of them can be changed by a reload.
+            settings = Settings.load().model_copy(update={"database_url": self._settings.database_url})
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with a file must not end the daemon
             self._auditor.note(
                 "daemon", "told to reload its policy, which does not parse: it stays as it was"
@@ -274,11 +237,3 @@ class Daemon:
         self._sessions.daemon = settings.for_sessions()
         self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
         return settings.limits
-
-    async def _tell_systemd(self) -> None:
-        overview = await self.services.treasury.overview("")
-        ending, left = overview.next_end, ""
-        if ending is not None:
-            left = f", next end in {span((ending.expires_at - self._clock.now()).total_seconds())}"
-        runway = f", {words}" if (words := self.services.runway.words()) else ""
-        systemd.notify(STATUS=f"{overview.exposure.live_vms} VMs{left}{runway}")

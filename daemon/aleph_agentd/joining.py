@@ -1,19 +1,20 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
-from .adapters.desktop import Desktop
 from .adapters.installation import installation_id
 from .adapters.ssh.guests import SshGuests
 from .adapters.start_counter import StartFile
 from .domain.clock import Clock
+from .domain.limits import Limits
 from .domain.names import check_ssh_pubkey
-from .ports import Inventory, Messages, Timers
+from .ports import Hosts, Inventory, Market, Messages, Signer, StartCounter, Timers
 from .services.adopter import Adopter
 from .services.approvals import Approvals
 from .services.approved import Executor
@@ -25,6 +26,7 @@ from .services.extender import Extender
 from .services.freezes import Freezes
 from .services.jobs import Jobs
 from .services.money_watch import watch_money
+from .services.own_key import OwnKeyHosts, OwnKeySigner
 from .services.panic import Panic
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
@@ -41,33 +43,92 @@ from .services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
 _KEY_BYTES = 4096
 
 
-def witnessed(network: Network, auditor: Auditor) -> Network:
+@dataclass(frozen=True)
+class Ports:
+    """A network, as the services see it."""
+
+    signer: Signer
+    messages: Messages
+    market: Market
+    hosts: Hosts
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the owner's settings and this machine give to the services."""
+
+    limits: Limits
+    human_address: str
+    """Who pays in delegated mode; empty: the key's own account."""
+    installation: str
+    counter: StartCounter
+    orphan_grace_s: float
+    default_os_image: str
+    ssh_pubkey: str
+    ssh_pubkey_trouble: str
+    network: str
+    """What to call the network."""
+    dice: random.Random
+
+
+def given(settings: Settings) -> Given:
+    """The same, read from the settings and from what lies beside the inventory."""
+    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+    return Given(
+        limits=settings.limits,
+        human_address=settings.human_address or "",
+        installation=installation_id(settings.database_path.parent),
+        counter=StartFile(settings.database_path),
+        orphan_grace_s=settings.orphan_grace_s,
+        default_os_image=settings.default_os_image,
+        ssh_pubkey=pubkey,
+        ssh_pubkey_trouble=trouble,
+        network=settings.api_hosts[0] if settings.allow_local else settings.network,
+        dice=random.Random(),  # noqa: S311 - spreads load
+    )
+
+
+def witnessed(network: Network | Ports, auditor: Auditor) -> Ports:
     """The same network; what is signed and what is sent leaves an entry in the audit log."""
-    return replace(
-        network,
+    return Ports(
         signer=WitnessedSigner(network.signer, auditor),
         messages=WitnessedMessages(network.messages, auditor),
+        market=network.market,
         hosts=WitnessedHosts(network.hosts, auditor),
     )
 
 
+def for_own_vms(network: Ports, inventory: Inventory) -> Ports:
+    """The same network; nothing is signed for a VM that was made with another key."""
+    return replace(
+        network,
+        signer=OwnKeySigner(network.signer, inventory),
+        hosts=OwnKeyHosts(network.hosts, network.signer, inventory),
+    )
+
+
 def join(
-    settings: Settings, inventory: Inventory, network: Network, timers: Timers, clock: Clock, auditor: Auditor
+    given: Given, inventory: Inventory, network: Ports, timers: Timers, clock: Clock, auditor: Auditor
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
-    jobs, freezes, here = Jobs(), Freezes(inventory, clock), installation_id(settings.database_path.parent)
-    treasury = Treasury(inventory, market, signer, clock, settings.limits, settings.human_address or "")
+    jobs, freezes = Jobs(), Freezes(inventory, clock)
+    treasury = Treasury(inventory, market, signer, clock, given.limits, given.human_address)
     teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter, repairs, restoration, sweeper = _keepers(
-        settings, inventory, network, clock, jobs, treasury, teardown
+        given, inventory, network, clock, jobs, treasury, teardown
     )
-    planner = Planner(treasury, market, _dice(), lambda: sweeper.findings.others_live)
-    birth = Birth(inventory, messages, hosts, clock, freezes)
-    provisioner = Provisioner(
-        inventory, signer, market, treasury, planner, birth, teardown, clock, jobs, freezes, here
+    makers = _makers(
+        given,
+        inventory,
+        network,
+        clock,
+        jobs,
+        treasury,
+        teardown,
+        freezes,
+        lambda: sweeper.findings.others_live,
     )
-    extender = Extender(inventory, treasury, clock, freezes)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -77,9 +138,6 @@ def join(
         jobs=jobs,
         auditor=auditor,
         treasury=treasury,
-        planner=planner,
-        provisioner=provisioner,
-        extender=extender,
         teardown=teardown,
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
@@ -91,47 +149,67 @@ def join(
         ),
         restoration=restoration,
         retention=Retention(inventory, messages, clock, teardown, restoration),
-        publisher=Publisher(inventory, messages, signer, clock, jobs),
-        approvals=_approvals(inventory, treasury, planner, provisioner, extender, jobs),
+        **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
-        **_facts(settings),
+        **_passed_on(given),
     )
-    guard(services, messages)
     services.provisioner.guests = SshGuests()
+    _guard(services, messages)
     return services
 
 
-def _facts(settings: Settings) -> dict[str, Any]:
-    """What services tell and use of the settings."""
-    pubkey, trouble = read_pubkey(settings.ssh_pubkey_path)
+def _passed_on(given: Given) -> dict[str, Any]:
+    """What tools read as it was given."""
     return {
-        "default_os_image": settings.default_os_image,
-        "ssh_pubkey": pubkey,
-        "ssh_pubkey_trouble": trouble,
-        "network": settings.api_hosts[0] if settings.allow_local else settings.network,
+        "default_os_image": given.default_os_image,
+        "ssh_pubkey": given.ssh_pubkey,
+        "ssh_pubkey_trouble": given.ssh_pubkey_trouble,
+        "network": given.network,
     }
 
 
-def _approvals(
+def _makers(
+    given: Given,
     inventory: Inventory,
-    treasury: Treasury,
-    planner: Planner,
-    provisioner: Provisioner,
-    extender: Extender,
+    network: Ports,
+    clock: Clock,
     jobs: Jobs,
-) -> Approvals:
-    executor = Executor(inventory, treasury, planner, provisioner, extender, treasury.clock)
-    return Approvals(inventory, treasury, jobs, executor)
-
-
-def _dice() -> random.Random:
-    return random.Random()  # noqa: S311 - spreads load
+    treasury: Treasury,
+    teardown: Teardown,
+    freezes: Freezes,
+    others_live: Callable[[], int],
+) -> dict[str, Any]:
+    """What rents, extends and publishes that, and asks a human first."""
+    planner = Planner(treasury, network.market, given.dice, others_live)
+    provisioner = Provisioner(
+        inventory,
+        network.signer,
+        network.market,
+        treasury,
+        planner,
+        Birth(inventory, network.messages, network.hosts, clock, freezes),
+        teardown,
+        clock,
+        jobs,
+        freezes,
+        given.installation,
+    )
+    extender = Extender(inventory, treasury, clock, freezes)
+    publisher = Publisher(inventory, network.messages, network.signer, clock, jobs)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, publisher, clock)
+    return {
+        "planner": planner,
+        "provisioner": provisioner,
+        "extender": extender,
+        "publisher": publisher,
+        "approvals": Approvals(inventory, treasury, jobs, executor),
+    }
 
 
 def _keepers(
-    settings: Settings,
+    given: Given,
     inventory: Inventory,
-    network: Network,
+    network: Ports,
     clock: Clock,
     jobs: Jobs,
     treasury: Treasury,
@@ -141,8 +219,7 @@ def _keepers(
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
     adopter = Adopter(inventory, market, signer, clock)
     repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
-    counter = StartFile(settings.database_path)
-    restoration = Restoration(inventory, messages, market, signer, clock, counter, repairs, treasury)
+    restoration = Restoration(inventory, messages, market, signer, clock, given.counter, repairs, treasury)
     sweeper = Sweeper(
         inventory,
         messages,
@@ -151,13 +228,13 @@ def _keepers(
         jobs,
         repairs,
         restoration,
-        installation_id(settings.database_path.parent),
-        settings.orphan_grace_s,
+        given.installation,
+        given.orphan_grace_s,
     )
     return adopter, repairs, restoration, sweeper
 
 
-def guard(services: Services, messages: Messages) -> None:
+def _guard(services: Services, messages: Messages) -> None:
     """What stands in the way of creates and extensions, and is told with every answer."""
     restoration = services.restoration
     services.provisioner.gates.append(restoration.check)
@@ -167,7 +244,6 @@ def guard(services: Services, messages: Messages) -> None:
     services.sweeper.alarm = services.freezes.freeze
     restoration.voids.append(services.approvals.void_all)
     services.approvals.freeze = services.freezes.freeze
-    services.approvals.tell = Desktop("aleph-agentd").tell
     services.figures["approvals"] = services.approvals.figures
     services.notices.append(restoration.alerts)
     delegation = Delegation(

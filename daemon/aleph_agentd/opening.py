@@ -31,10 +31,11 @@ async def open_inventory(settings: Settings, stack: AsyncExitStack) -> SqlInvent
     return inventory
 
 
-def network_settings(settings: Settings) -> NetworkSettings:
+def network_settings(settings: Settings, key_address: str = "") -> NetworkSettings:
     """The network adapter's part of the settings."""
     return NetworkSettings(
         key_path=settings.private_key_path,
+        key_address=key_address,
         api_hosts=settings.api_hosts,
         crn_list_url=settings.crn_list_url,
         aggregate_address=settings.aggregate_address,

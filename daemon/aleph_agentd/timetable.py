@@ -1,7 +1,5 @@
 """The daemon's periodic work: one line each."""
 
-from collections.abc import Awaitable, Callable
-
 from .adapters.config import Settings
 from .ports import Timers
 from .services.approvals import INTERVAL_S as APPROVALS_S
@@ -12,22 +10,25 @@ from .services.escrow import Escrow
 from .services.expenses import REPRICE_S
 from .services.health import Health
 from .services.publisher import INTERVAL_S as PUBLISH_S
-from .services.reaper import INTERVAL_S as REAP_S
 from .services.restoration import COUNT_S
 from .services.retention import INTERVAL_S as RETENTION_S
 from .services.runway import INTERVAL_S as RUNWAY_S
+from .under_systemd import UnderSystemd
 
 STATUS_S = 60
 
-Run = Callable[[], Awaitable[None]]
-
 
 def set_up(
-    timers: Timers, settings: Settings, services: Services, escrow: Escrow, health: Health, tell: Run
+    timers: Timers,
+    settings: Settings,
+    services: Services,
+    escrow: Escrow,
+    health: Health,
+    under_systemd: UnderSystemd,
 ) -> None:
-    """Every job that runs again and again; `tell` is the line that systemd shows."""
+    """Every job that runs again and again."""
     every = timers.every
-    every("reap", REAP_S, services.reaper.run)
+    every("reap", under_systemd.reap_every_s, under_systemd.reap)
     every("silent hosts", PROBE_S, services.teardown.probe_hosts)
     every("sweep", settings.sweep_interval_s, services.sweeper.run)
     every("escrow", ESCROW_S, escrow.run)
@@ -38,6 +39,6 @@ def set_up(
     every("reprice", REPRICE_S, services.expenses.reprice)
     every("runway", RUNWAY_S, services.runway.run)
     every("approvals", APPROVALS_S, services.approvals.expire)
-    every("status", STATUS_S, tell)
+    every("status", STATUS_S, under_systemd.show)
     if settings.health_interval_s is not None:
         every("health", settings.health_interval_s, health.run)

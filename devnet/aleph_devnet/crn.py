@@ -100,9 +100,23 @@ class Crn:
 
     def check_room(self, vm: Vm) -> None:
         """Refuse what does not fit."""
-        gpus_left = len(self.node.gpus) - sum(other.wants_gpu for other in self.vms.values())
-        if vm.memory_mib > self.free_memory_mib or (vm.wants_gpu and gpus_left < 1):
+        left = [gpu["device_id"] for gpu in self.free_gpus]
+        if vm.memory_mib > self.free_memory_mib or any(
+            vm.gpus.count(gpu) > left.count(gpu) for gpu in vm.gpus
+        ):
             raise RefusedError(503, "This CRN cannot host the requested instance at this time.")
+
+    @property
+    def free_gpus(self) -> list[dict[str, Any]]:
+        """GPUs that no VM has."""
+        taken = [gpu for vm in self.vms.values() for gpu in vm.gpus]
+        free = []
+        for entry in self.node.gpus:
+            if entry["device_id"] in taken:
+                taken.remove(entry["device_id"])
+            else:
+                free.append(entry)
+        return free
 
     @property
     def free_memory_mib(self) -> int:

@@ -21,7 +21,6 @@ def _is_inactive(crn: Crn, now: float) -> bool:
 
 def _entry(crn: Crn, now: float) -> dict[str, Any]:
     node = crn.node
-    gpus_free = [] if any(vm.wants_gpu for vm in crn.vms.values()) else node.gpus
     return {
         "hash": node.hash,
         "name": node.name,
@@ -53,7 +52,7 @@ def _entry(crn: Crn, now: float) -> dict[str, Any]:
         "confidential_support": False,
         "qemu_support": True,
         "compatible_gpus": node.gpus,
-        "compatible_available_gpus": gpus_free,
+        "compatible_available_gpus": crn.free_gpus,
         "system_usage": None if _is_inactive(crn, now) else system_usage(crn, now),
     }
 
@@ -73,6 +72,6 @@ def system_usage(crn: Crn, now: float) -> dict[str, Any]:
         "disk": {"total_kB": node.disk_mib * 1024, "available_kB": max(0, node.disk_mib - taken_disk) * 1024},
         "period": {"start_timestamp": iso(now // 60 * 60), "duration_seconds": 60},
         "properties": {"cpu": {"architecture": "x86_64", "vendor": "AuthenticAMD", "features": []}},
-        "gpu": {"devices": node.gpus, "available_devices": node.gpus},
+        "gpu": {"devices": node.gpus, "available_devices": crn.free_gpus},
         "active": True,
     }

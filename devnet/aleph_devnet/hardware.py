@@ -4,7 +4,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from aleph_devnet.pricing import GPU
+from aleph_devnet.pricing import GPU, PREMIUM_GPU
 from aleph_devnet.state import Store
 
 GIB_MIB = 1024
@@ -16,6 +16,7 @@ _GPU_ENTRY = {
     "pci_host": "01:00.0",
     "compatible": True,
 }
+_PREMIUM_ENTRY = _GPU_ENTRY | PREMIUM_GPU | {"device_name": "GH100 [H100 PCIe]", "device_class": "0302"}
 
 
 @dataclass
@@ -78,4 +79,6 @@ def _make(number: int, subnet: str, memory_gib: int) -> Node:
         node.gpus = [_GPU_ENTRY]
     if number == 3:
         node.terms = secrets.token_hex(32)
+    if number == 4:
+        node.gpus = [_PREMIUM_ENTRY]
     return node

@@ -61,9 +61,10 @@ GPU = {
     "vendor": "NVIDIA",
     "device_id": "10de:27b0",
 }
+PREMIUM_GPU = {"name": "H100", "model": "H100", "vendor": "NVIDIA", "device_id": "10de:2336"}
 
 SETTINGS: dict[str, Any] = {
-    "compatible_gpus": [GPU],
+    "compatible_gpus": [GPU, PREMIUM_GPU],
     "last_crn_version": "1.7.2",
     "community_wallet_address": "0x5aBd3258C5492fD378EBC2e0017416E199e5Da56",
     "community_wallet_timestamp": 1_739_301_770,
@@ -72,8 +73,9 @@ SETTINGS: dict[str, Any] = {
 
 def product_of(content: dict[str, Any]) -> str:
     """The pricing entity that an INSTANCE falls under."""
-    if (content.get("requirements") or {}).get("gpu"):
-        return "instance_gpu_standard"
+    if gpus := (content.get("requirements") or {}).get("gpu"):
+        premium = any(gpu.get("device_id") == PREMIUM_GPU["device_id"] for gpu in gpus)
+        return "instance_gpu_premium" if premium else "instance_gpu_standard"
     if (content.get("environment") or {}).get("trusted_execution"):
         return "instance_confidential"
     return "instance"

@@ -28,9 +28,10 @@ class Vm:
         return int(self.content["resources"].get("memory", 128))
 
     @property
-    def wants_gpu(self) -> bool:
-        """Whether it takes the host's GPU."""
-        return bool((self.content.get("requirements") or {}).get("gpu"))
+    def gpus(self) -> list[str]:
+        """The devices that it asks for."""
+        wanted = (self.content.get("requirements") or {}).get("gpu") or []
+        return [str(gpu.get("device_id")) for gpu in wanted]
 
     def saved(self) -> dict[str, Any]:
         """As a document for the store."""

@@ -39,7 +39,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         f"{D}.control.*",
-        ("control", "gateway.rpc", "domain", "runtime_dir", "private_files"),
+        ("control", "gateway.rpc", "domain", "runtime_dir", "private_files", "key_tool"),
         "the human's verbs are a client of control.sock, without logic of their own",
     ),
     (f"{D}.runtime_dir", (), "where the sockets are is known to both ends, and depends on neither"),
@@ -56,8 +56,13 @@ SEES_ALL = {
     f"{D}.app": "the composition root: the only place that joins services and adapters",
     f"{D}.opening": "what the composition root opens first",
     f"{D}.timetable": "the composition root's list of periodic jobs",
+    f"{D}.doors": "the composition root's sockets: systemd's or our own, and whom they serve",
+    f"{D}.under_systemd": "the composition root's talk with systemd, about what the services do",
     f"{D}.joining": "the composition root's larger half: every service over its adapters",
     f"{D}.__main__": "the command line: picks what to start",
+    f"{D}.key_hold": "the composition root's part that claims the key for this process",
+    f"{D}.key_tool": "the composition root of `aleph-agentctl key`, which needs no daemon",
+    f"{D}.examination": "what the doctor asks of settings, key and inventory, in a process of its own",
     f"{D}.reap_escrow": "the composition root of the dead-man's switch, which is a program of its own",
 }
 

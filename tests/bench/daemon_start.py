@@ -58,7 +58,7 @@ class Start:
 
     def _quote(self) -> None:
         start = perf_counter()
-        with closing(Line(self._daemon.agent_socket, _QUOTE)) as line:
+        with closing(Line(self._daemon.control_socket, _QUOTE)) as line:
             answer = line.ask()
             self.to_quote.append(perf_counter() - start)
         checked(answer)

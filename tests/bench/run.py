@@ -30,7 +30,7 @@ Part = Callable[[DevnetProcess, int], list[Figure]]
 def warm_daemon(net: DevnetProcess) -> Iterator[DaemonProcess]:
     """A daemon that has loaded what it loads late, and has seen the network."""
     with DaemonProcess(net) as daemon:
-        with closing(round_trips.Line(daemon.agent_socket, round_trips.QUESTIONS["balance"][1])) as line:
+        with closing(round_trips.Line(daemon.control_socket, round_trips.QUESTIONS["balance"][1])) as line:
             round_trips.checked(line.ask())
         yield daemon
 
@@ -45,7 +45,7 @@ def shim(net: DevnetProcess, rounds: int) -> list[Figure]:
 def rpc(net: DevnetProcess, rounds: int) -> list[Figure]:
     """Round trips."""
     with warm_daemon(net) as daemon:
-        return round_trips.measure(daemon.agent_socket, daemon.folder, rounds)
+        return round_trips.measure(daemon.control_socket, daemon.folder, rounds)
 
 
 def start(net: DevnetProcess, rounds: int) -> list[Figure]:

@@ -128,7 +128,7 @@ def _warm(daemon: DaemonProcess) -> int:
         if time.monotonic() > deadline:
             raise RuntimeError(f"no sweep: {_status(daemon)['sweep']}")
         time.sleep(0.2)
-    with closing(Line(daemon.agent_socket, _PAGE)) as line:
+    with closing(Line(daemon.control_socket, _PAGE)) as line:
         checked(line.ask())
         return line.server_pid()
 
@@ -138,7 +138,7 @@ def _status(daemon: DaemonProcess) -> dict[str, Any]:
 
 
 def _pages(few: DaemonProcess, many: DaemonProcess, sizes: Sizes) -> Figure:
-    with closing(Line(few.agent_socket, _PAGE)) as floor, closing(Line(many.agent_socket, _PAGE)) as line:
+    with closing(Line(few.control_socket, _PAGE)) as floor, closing(Line(many.control_socket, _PAGE)) as line:
         pairs = interleaved(sizes.pages, line.batch, floor.batch)
     name = f"scale: aleph_list_my_vms, a page of {sizes.leases} leases"
     return ratio(name, f"of {sizes.few}", pairs, MAX_PAGE)
@@ -244,7 +244,7 @@ def ends(net: DevnetProcess, daemon: DaemonProcess, sizes: Sizes) -> Iterator[Fi
 def _mass(
     net: DevnetProcess, daemon: DaemonProcess, mass: Sequence[str], at: datetime, sizes: Sizes
 ) -> Iterator[Figure]:
-    with closing(Line(daemon.agent_socket, question("ping"))) as line:
+    with closing(Line(daemon.control_socket, question("ping"))) as line:
         idle = _pings(line, lambda: datetime.now(UTC) >= at - timedelta(seconds=sizes.rest_s))
         _strike(net, sizes)
         _sleep_until(at)

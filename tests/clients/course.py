@@ -14,6 +14,7 @@ TOOLS = {
     "aleph_list_my_vms",
     "aleph_extend_vm",
     "aleph_destroy_vm",
+    "aleph_vm_power",
     "aleph_spend_report",
     "aleph_freeze",
 }
@@ -34,6 +35,7 @@ def whole_life(name: str) -> list[ToolCall]:
         ("aleph_wait_vm", {"item_hash": name}),
         ("aleph_list_my_vms", {}),
         ("aleph_extend_vm", {"item_hash": name, "additional_hours": 0.1}),
+        ("aleph_vm_power", {"item_hash": name, "action": "reboot"}),
         ("aleph_spend_report", {}),
         ("aleph_destroy_vm", {"item_hash": name}),
         ("aleph_list_my_vms", {}),
@@ -42,7 +44,7 @@ def whole_life(name: str) -> list[ToolCall]:
 
 def check_whole_life(name: str, answers: list[dict[str, Any]], daemon: DaemonProcess) -> None:
     """Each answer fits what was asked, and the network tells the same story."""
-    balance, crns, quote, created, waited, mine, extended, spent, destroyed, rest = answers
+    balance, crns, quote, created, waited, mine, extended, power, spent, destroyed, rest = answers
     assert balance["balance_credits"] > 0
     assert balance["active_vm_count"] == 0
     assert {crn["hash"] for crn in crns["crns"]} == {crn["hash"] for crn in daemon.net.crns}
@@ -55,6 +57,7 @@ def check_whole_life(name: str, answers: list[dict[str, Any]], daemon: DaemonPro
     assert (listed["name"], listed["status"], listed["mine"]) == (name, "running", True)
     assert listed["purpose"] == "a test"
     assert extended["new_ttl_expires_at"] > created["ttl_expires_at"]
+    assert (power["status"], power["item_hash"]) == ("rebooting", created["item_hash"])
     assert [line["name"] for line in spent["vms"]] == [name]
     assert spent["vms"][0]["reserved"] > 0
     assert (destroyed["status"], destroyed["billing_ended"]) == ("destroyed", True)

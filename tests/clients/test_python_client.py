@@ -133,9 +133,16 @@ async def test_annotations_are_complete(connect: Connect) -> None:
             assert [hint for hint in HINTS if given.get(hint) is None] == [], tool.name
             assert tool.output_schema is not None
             assert given["readOnlyHint"] == (
-                tool.name not in ("aleph_create_vm", "aleph_extend_vm", "aleph_destroy_vm", "aleph_freeze")
+                tool.name
+                not in (
+                    "aleph_create_vm",
+                    "aleph_extend_vm",
+                    "aleph_destroy_vm",
+                    "aleph_vm_power",
+                    "aleph_freeze",
+                )
             )
-            assert given["destructiveHint"] == (tool.name == "aleph_destroy_vm")
+            assert given["destructiveHint"] == (tool.name in ("aleph_destroy_vm", "aleph_vm_power"))
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from aleph_agentd.adapters.config import Settings
 from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.app import network_settings
 from aleph_agentd.domain.caller import Caller, Peer
+from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.domain.model import Vm
-from aleph_agentd.joining import join
+from aleph_agentd.joining import given, join, witnessed
 from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.core import Services
 from aleph_agentd.services.quotes import CreateRequest
@@ -43,7 +45,7 @@ class NetworkClock:
 async def net(tmp_path: Path) -> AsyncIterator[LocalNetwork]:
     """A network whose VMs boot at once."""
     (tmp_path / "net").mkdir()
-    async with local_network(tmp_path / "net", boot_seconds=0.0) as opened:
+    async with local_network(tmp_path / "net", boot_seconds=0.0, crns=5) as opened:
         yield opened
 
 
@@ -74,7 +76,8 @@ async def services(
         await network.warm_up()
         clock = NetworkClock(net)
         auditor = Auditor(inventory, MemoryAnchors(), clock)
-        joined = join(settings, inventory, network, ManualTimers(), clock, auditor)
+        ports = witnessed(network, auditor)
+        joined = join(given(settings), inventory, ports, ManualTimers(), clock, auditor)
         await joined.freezes.load()
         await joined.restoration.begin_life()
         yield joined
@@ -133,3 +136,24 @@ async def test_the_ledger_s_sums_are_devnet_s_charges(net: LocalNetwork, service
     figures = services.expenses.figures()
     assert (figures["trouble"], figures["untold"], figures["drift_percent"]) == ("", 0, 0.0)
     assert figures["vms"] == VMS
+
+
+@pytest.mark.parametrize(("gpu", "hourly"), [("any", 129_375), ("H100", 2_070_000)])
+async def test_a_gpu_costs_what_the_network_says_and_is_given_once(
+    net: LocalNetwork, services: Services, gpu: str, hourly: int
+) -> None:
+    """The live tiers, the CCN's own estimate, and the charge agree; the second one finds none free."""
+    await net.control("credits", {"address": net.address(), "units": 10**9})
+    request = CreateRequest(name="g", ttl_hours=2.0, os_image="ubuntu22", ssh_pubkey=KEY, gpu=gpu)
+    caller = Caller("s", Peer(1000, 1), client="pytest")
+    plan = await services.planner.plan(request, caller, confirmed=False)
+    assert plan.hourly_units == hourly
+    order = await services.provisioner.create(plan, caller, None, "")
+    vm = await services.provisioner.wait(order.create_id, 60)
+    (rate,) = (await services.market.rates(vm.payer)).values()
+    assert rate == pytest.approx(vm.rate)
+    second = replace(plan, request=replace(request, name="g2"))
+    with pytest.raises(Refusal, match="This CRN cannot host"):
+        order = await services.provisioner.create(second, caller, None, "")
+        await services.provisioner.wait(order.create_id, 60)
+    await _end(services, vm)

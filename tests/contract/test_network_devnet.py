@@ -22,6 +22,7 @@ from aleph_agentd.ports import (
     NetworkTrouble,
     NotifyOutcome,
     Rejection,
+    RestartOutcome,
 )
 from support.devnet import DevnetProcess
 from support.network import HASH, SSH_KEY
@@ -121,9 +122,12 @@ async def test_a_vm_lives_and_ends_through_the_ports_alone(devnet: DevnetProcess
 
     await _forget(network, item_hash)
     assert await network.messages.status(item_hash) is MessageStatus.FORGOTTEN
+    for wipe in (False, True):
+        assert await network.hosts.restart(crn.url, item_hash, wipe=wipe) is RestartOutcome.DONE
     assert await network.hosts.erase(crn.url, item_hash) is EraseOutcome.ERASED
     assert await network.hosts.execution(crn.url, item_hash) is None
     assert await network.hosts.erase(crn.url, item_hash) is EraseOutcome.NOT_THERE
+    assert await network.hosts.restart(crn.url, item_hash, wipe=False) is RestartOutcome.NOT_OFFERED
     assert not await network.hosts.ssh_answers(booted.host_ipv4, booted.ssh_port)
     assert [charge["to"] is not None for charge in _charges(devnet, item_hash)] == [True]
     assert item_hash not in devnet.state()["crns"][crn.hash]["vms"]

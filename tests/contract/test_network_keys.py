@@ -45,7 +45,7 @@ def test_a_key_is_read_in_every_form_that_tools_write(tmp_path: Path, content: b
         (SECRET.hex().encode()[:-1], "neither 32 raw bytes"),
         (b"\0" * 32, "valid private key"),
         (b"\xff" * 32, "valid private key"),
-        (b'{"version": 3}', "encrypted keystore"),
+        (b'{"version": 3}', "encrypted keystore, and locked"),
         (b"a" * 100_000, "neither 32 raw bytes"),
     ],
     ids=["empty", "33-bytes", "63-digits", "zero", "beyond-the-curve", "keystore", "huge"],

@@ -363,3 +363,44 @@ async def test_what_is_no_list_is_trouble(network: Network, node: FakeNode, docu
     node.says(CRNS, document)
     with pytest.raises(NetworkTrouble):
         await network.market.crns()
+
+
+GPU = {
+    "vendor": "NVIDIA",
+    "model": "RTX 4000 ADA",
+    "device_name": "AD104GL",
+    "device_class": "0300",
+    "device_id": "10de:27b0",
+}
+
+
+def test_free_gpus_are_read_cut_and_stripped() -> None:
+    """A CRN's words (rules.md 18); what is no device is none."""
+    wild = GPU | {"model": "H\x1b[31m100\n" + "x" * 500, "device_name": "\u202eevil"}
+    bad: list[Any] = [7, {}, GPU | {"device_id": "$(id)"}, GPU | {"device_class": "9"}, GPU | {"model": ""}]
+    entry = _crn(gpu_support=True, compatible_available_gpus=[GPU, wild, *bad, *[GPU] * 1000])
+    (crn,) = parse_list({"crns": [entry]}, allow_local=False).crns
+    assert (crn.gpus[0].model, crn.gpus[0].device_id) == ("RTX 4000 ADA", "10de:27b0")
+    assert len(crn.gpus[1].model) <= 40
+    assert (crn.gpus[1].model + crn.gpus[1].device_name).isprintable()
+    assert len(crn.gpus) <= 32
+    for silly in (None, 5, {"a": 1}):
+        entry = _crn(gpu_support=True, compatible_available_gpus=silly)
+        assert parse_list({"crns": [entry]}, allow_local=False).crns[0].gpus == ()
+
+
+async def test_gpu_tiers_are_read_and_unsound_ones_are_not_sold(network: Network, node: FakeNode) -> None:
+    """Whatever they say, VMs without a GPU keep their price."""
+    unit = {"vcpus": 1, "memory_mib": 6144, "disk_mib": 61_440}
+    price = {"price": {"compute_unit": {"credit": "43125"}}}
+    tiers = [{"model": "RTX 4000 ADA", "compute_units": 3}, {"model": "zero", "compute_units": 0}]
+    pricing = {
+        "instance": {"price": {"compute_unit": {"credit": "14250"}}},
+        "instance_gpu_standard": {**price, "compute_unit": unit, "tiers": tiers},
+        "instance_gpu_premium": {**price, "compute_unit": unit | {"memory_mib": 1}, "tiers": tiers[:1]},
+    }
+    node.says(PRICING, {"data": {"pricing": pricing}})
+    found = await network.market.price()
+    assert found.cu_rate == Decimal(14250) / 3600
+    assert {model: tier.compute_units for model, tier in found.gpus.items()} == {"rtx 4000 ada": 3}
+    assert found.gpus["rtx 4000 ada"].rate == Decimal(43125 * 3) / 3600

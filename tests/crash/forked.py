@@ -98,6 +98,8 @@ class Nursery:
 class MortalDaemon(DaemonProcess):
     """One daemon with an account of its own, that dies where its fuse says."""
 
+    ready_s = 180.0
+
     def __init__(
         self, net: DevnetProcess, nursery: Nursery, environment: Mapping[str, str | None] | None = None
     ) -> None:

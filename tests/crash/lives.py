@@ -54,11 +54,11 @@ async def create_that_is_rejected(tenant: Tenant) -> None:
     units = tenant.net.state()["balances"][tenant.daemon.address]
     slow = tenant.net.fault({"latency_s": 0.5}, path=ESTIMATE, count=1)
     async with tenant.act():
-        creating = asyncio.ensure_future(_refused_create(tenant))
-        await tenant.until(lambda: creating.done() or _hits(tenant, slow["number"]), "the estimate")
+        creating = asyncio.ensure_future(refused_create(tenant))
+        await tenant.until(lambda: creating.done() or hits(tenant, slow["number"]), "the estimate")
         tenant.net.credits(-units, address=tenant.daemon.address)
         await creating
-        await tenant.until(lambda: not tenant.rows(*LEASED) and _noted(tenant), "the rejection to be noted")
+        await tenant.until(lambda: not tenant.rows(*LEASED) and noted(tenant), "the rejection to be noted")
         await tenant.ages(31, "unknown_since")
         await tenant.until(lambda: not tenant.rows("destroying"), "the row to be closed")
         await tenant.control("sweep.run")
@@ -69,16 +69,19 @@ async def create_that_is_rejected(tenant: Tenant) -> None:
         await tenant.until(lambda: not tenant.rows("destroying"), "the undead to be ended")
 
 
-async def _refused_create(tenant: Tenant) -> None:
+async def refused_create(tenant: Tenant) -> None:
+    """Ask for a VM that cannot be had."""
     with suppress(Refusal):
         await tenant.create()
 
 
-def _hits(tenant: Tenant, number: int) -> bool:
+def hits(tenant: Tenant, number: int) -> bool:
+    """Whether this fault has struck."""
     return any(fault["number"] == number and fault["hits"] for fault in tenant.net.faults())
 
 
-def _noted(tenant: Tenant) -> bool:
+def noted(tenant: Tenant) -> bool:
+    """Whether it is in the rows that the network does not know what is being ended."""
     return all(row["unknown_since"] for row in tenant.rows("destroying"))
 
 
@@ -88,13 +91,13 @@ async def create_that_never_arrives(tenant: Tenant) -> None:
     await tenant.alive()
     tenant.net.fault({"drop": "before"}, method="POST", path=POST)
     async with tenant.act():
-        creating = asyncio.ensure_future(_refused_create(tenant))
+        creating = asyncio.ensure_future(refused_create(tenant))
         await tenant.until(
             lambda: creating.done() or any(row["broadcast_at"] for row in tenant.rows()), "the broadcast"
         )
         await tenant.destroy()
         await creating
-        await tenant.until(lambda: _noted(tenant), "the network's word to be noted")
+        await tenant.until(lambda: noted(tenant), "the network's word to be noted")
         await tenant.ages(31, "unknown_since")
         await tenant.until(lambda: not tenant.rows("destroying"), "the row to be closed")
 
@@ -138,7 +141,7 @@ async def extend_a_lease(tenant: Tenant) -> None:
     item_hash = await rented(tenant)
     async with tenant.act():
         await tenant.call("aleph_extend_vm", item_hash=item_hash, additional_hours=1)
-        await tenant.until(lambda: _published(tenant), "the extension to be published")
+        await tenant.until(lambda: published(tenant), "the extension to be published")
 
 
 @scenario("extend")
@@ -148,10 +151,11 @@ async def extend_unread(tenant: Tenant) -> None:
     tenant.net.fault({"status": 404}, method="GET", path=AGGREGATE, count=5)
     async with tenant.act():
         await tenant.call("aleph_extend_vm", item_hash=item_hash, additional_hours=1)
-        await tenant.until(lambda: _published(tenant), "the extension to be published")
+        await tenant.until(lambda: published(tenant), "the extension to be published")
 
 
-def _published(tenant: Tenant) -> bool:
+def published(tenant: Tenant) -> bool:
+    """Whether an extension was read back from the network."""
     return bool(tenant.read("SELECT n FROM extensions WHERE confirmed_at IS NOT NULL"))
 
 
@@ -217,8 +221,8 @@ async def destroy_that_is_not_believed(tenant: Tenant) -> None:
     tenant.net.fault({"status": 200, "body": "Erased"}, method="POST", path=ERASE, count=1)
     async with tenant.act():
         await tenant.destroy()
-        await tenant.until(lambda: _noted(tenant), "the network's word to be noted")
-        await tenant.until(lambda: _hits(tenant, unknown["number"]), "the network to be asked")
+        await tenant.until(lambda: noted(tenant), "the network's word to be noted")
+        await tenant.until(lambda: hits(tenant, unknown["number"]), "the network to be asked")
         tenant.net.clear_faults()
         tenant.net.fault({"status": 200, "body": "Erased"}, method="POST", path=ERASE, count=1)
         await tenant.restart()

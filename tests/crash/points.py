@@ -19,9 +19,15 @@ NETWORK = {"Messages": "messages", "Hosts": "hosts", "Market": "market"}
 """Ports, and what their instances are called."""
 INVENTORY, WRITER = "inventory", "writer"
 STORE = "aleph_agentd.adapters.store"
-WITNESS = "aleph_agentd.services.witness"
-OUTSIDE = ("aleph_agentd.adapters", "aleph_agentd.domain", "aleph_agentd.ports", "aleph_agentd.demo", WITNESS)
-"""Where no call of a service is: what an adapter calls is its own effect's affair, and the witness passes calls on."""
+PASS_ON = ("aleph_agentd.services.witness", "aleph_agentd.services.own_key")
+OUTSIDE = (
+    "aleph_agentd.adapters",
+    "aleph_agentd.domain",
+    "aleph_agentd.ports",
+    "aleph_agentd.demo",
+    *PASS_ON,
+)
+"""Where no call of a service is: what an adapter calls is its own effect's affair, and these two pass calls on."""
 BEFORE, AFTER = "before", "after"
 
 

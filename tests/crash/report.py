@@ -75,10 +75,8 @@ def complaint(outcome: Outcome) -> str:
     """What is wrong with one case, with the end of the daemon's log; empty if it is as it should be."""
     if outcome.ok:
         return ""
-    missed = not outcome.killed and outcome.case.point is not None
     lines = [
         f"{outcome.case} ({outcome.seconds:.0f} s)",
-        *(["  the scenario did not come to that point"] if missed else []),
         *([f"  {outcome.trouble}"] if outcome.trouble else []),
         *([f"  a call that is no derived site: {outcome.underived}"] if outcome.underived else []),
         *findings(outcome.verdict),

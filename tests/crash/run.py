@@ -1,6 +1,6 @@
 """`make crash`: a real daemon, killed with SIGKILL at every derived fault point, and at random under load.
 
-    python tests/crash/run.py [--quick] [--only TEXT]… [--workers N] [--kills N] [--seed N] [--list]
+    python tests/crash/run.py [--quick] [--only TEXT]… [--workers N] [--kills N] [--seed N] [--list] [--survey]
 
 First every scenario runs without a death and tells which points it passes. Then each point is died at, in
 the quickest scenario that passes it; and in one scenario per operation at every point that it passes. After
@@ -21,14 +21,13 @@ from pathlib import Path
 if __name__ == "__main__":  # pytest's configuration does this for tests
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import crash.lives
-import crash.sweeps  # noqa: F401
 from crash.cases import Case, Crew, Outcome, Survey, never_died
 from crash.forked import Nursery
 from crash.load import under_load
 from crash.points import points
 from crash.report import complaint, table, wrong_under_load
-from crash.scenario import SCENARIOS, Scenario
+from crash.scenario import Scenario
+from crash.scenarios import SCENARIOS
 from support.devnet import DevnetProcess
 
 WORKERS, KILLS = 6, 200
@@ -49,6 +48,16 @@ def chosen(options: argparse.Namespace) -> list[Scenario]:
 def sample(cases: list[Case], options: argparse.Namespace) -> list[Case]:
     """All cases, or some that are spread over them."""
     return cases[:: max(1, len(cases) // QUICK_POINTS)] if options.quick else cases
+
+
+def unpassed(survey: Survey) -> list[str]:
+    """The points that no scenario passes, and that have no reason for it."""
+    passed = {case.point for case in survey.cases()}
+    return [
+        point.name
+        for number, point in enumerate(points())
+        if number not in passed and point.name not in EXEMPT
+    ]
 
 
 class Telling:
@@ -84,7 +93,13 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
         passed = len({case.point for case in survey.cases()})
         cases = sample(survey.cases(), options)
         print(f"{len(alive)} scenarios pass {passed} of {len(points())} points", flush=True)
+        if options.survey:
+            await loading
+            print("".join(f"not passed: {name}\n" for name in unpassed(survey)), end="")
+            return 0 if all(outcome.ok for outcome in survey.outcomes) else 1
         outcomes = await crew.play(cases, Telling(len(cases)))
+        again = survey.again(cases, outcomes)
+        outcomes += await crew.play(again, Telling(len(again)))
         loaded = await loading
     for line in wrong_under_load(loaded):
         print(line)
@@ -92,7 +107,8 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
     outcomes.sort(key=lambda outcome: order.index(outcome.case.scenario.name))
     print(table(outcomes, loaded))
     whole = not (options.quick or options.only)
-    missing = [point.name for point in never_died(outcomes) if point.name not in EXEMPT] if whole else []
+    wanted = range(len(points())) if whole else {case.point for case in cases if case.point is not None}
+    missing = [point.name for point in never_died(wanted, outcomes) if point.name not in EXEMPT]
     print("".join(f"not exercised: {name}\n" for name in missing), end="")
     print(f"{time.monotonic() - began:.0f} s")
     ok = loaded.verdict.ok and not missing and all(outcome.ok for outcome in [*survey.outcomes, *outcomes])
@@ -112,9 +128,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=None, help=f"random kills under load (default {KILLS})")
     parser.add_argument("--seed", type=int, default=None, help="of the random kills")
     parser.add_argument("--list", action="store_true", help="only print the fault points")
+    parser.add_argument("--survey", action="store_true", help="kill nobody: which points does nobody pass?")
     options = parser.parse_args(given)
     if options.kills is None:
         options.kills = QUICK_KILLS if options.quick else KILLS
+    if options.survey:
+        options.kills = 0
     if options.seed is None:
         options.seed = secrets.randbelow(1_000_000)
     return options

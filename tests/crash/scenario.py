@@ -1,8 +1,14 @@
-"""What a scenario is: a name, the operation that it belongs to, and what a tenant does in it."""
+"""What a scenario is: a name, the operation that it belongs to, and what a tenant does in it.
+
+To add one: `make crash ARGS=--survey` names the points that nobody passes. Write a coroutine under `@scenario`
+in a module that scenarios.py names; what has to die goes under `async with tenant.act()`, and what it waits for
+must also come about when the daemon died on the way. Try it with `make crash ARGS="--only 'its name'"`.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from crash.dying import HASTE
 from crash.tenant import Tenant
 
 Run = Callable[[Tenant], Awaitable[None]]
@@ -33,11 +39,17 @@ SCENARIOS: list[Scenario] = []
 """Filled by the modules that define them, in the order of the table."""
 
 
-def scenario(group: str, *, everywhere: bool = False, **environment: str) -> Callable[[Run], Run]:
-    """Register what is below; the environment is the daemon's, without ALEPH_AGENT_."""
+def scenario(
+    group: str, *, everywhere: bool = False, hasty: bool = False, **environment: str
+) -> Callable[[Run], Run]:
+    """Register what is below; the environment is the daemon's, without ALEPH_AGENT_.
+
+    `hasty`: what it does every minute or more rarely, it does every second.
+    """
 
     def register(run: Run) -> Run:
         named = {f"ALEPH_AGENT_{name}": value for name, value in environment.items()}
+        named |= {HASTE: "1"} if hasty else {}
         SCENARIOS.append(Scenario(group, run, named, everywhere))
         return run
 

@@ -26,7 +26,8 @@ LIMITS = {
 }
 LONG = 1.0
 """Hours: a lease that does not end by itself in a test."""
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
+"""What never comes has an end, too; no time limit decides on a machine that is busy."""
 POLL_S = 0.1
 IMPATIENT_S = 5.0
 DEAD = ("gone", "failed")
@@ -52,6 +53,8 @@ class Tenant:
         self.shots = 0
         """How often it was killed from outside, at any moment."""
         self.passed: frozenset[int] = frozenset()
+        self.removed: dict[str, dict[str, Any]] = {}
+        """By hash: closed rows that are to go, as they were; the verdict wants their instants."""
         self._turn, self._keys = asyncio.Lock(), count()
 
     @property
@@ -195,6 +198,10 @@ class Tenant:
         """Whether the newest VM of a name is in a state."""
         row = self.row(name)
         return row is not None and row["state"] == state
+
+    def remember(self) -> None:
+        """The closed rows are to be removed, rightly: all else that is missing at the end is lost."""
+        self.removed |= {row["item_hash"]: row for row in self.rows(*DEAD)}
 
     def read(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Rows of a query; none while there is no database."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-import crash.lives
-import crash.sweeps  # noqa: F401
 from crash import run
+from crash.cases import Case, Outcome, Survey, never_died
 from crash.fuse import NOBODY, Fuse
 from crash.points import AFTER, BEFORE, STORE, network_calls, points, site_at, sites, writes
-from crash.scenario import SCENARIOS
+from crash.scenario import Scenario
+from crash.scenarios import SCENARIOS
 from crash.verdict import Verdict, compare
 from support.source import modules
 
@@ -87,7 +87,8 @@ def test_what_is_exempt_exists_and_says_why() -> None:
 def test_every_operation_has_a_scenario_that_dies_everywhere() -> None:
     """And every scenario has a name of its own and says what it is about."""
     operations = {scenario.group for scenario in SCENARIOS if scenario.everywhere}
-    assert operations == {"create", "confirm", "extend", "destroy", "expire", "sweep", "recover"}
+    everywhere = {"create", "confirm", "extend", "destroy", "expire", "sweep", "recover"}
+    assert operations == everywhere | {"restore", "freeze", "panic", "approve"}
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
     assert all(scenario.about for scenario in SCENARIOS)
 
@@ -166,3 +167,18 @@ def test_all_is_well_when_devnet_and_the_rows_agree() -> None:
 def test_each_kind_of_wrong_is_found(kinds, state, rows, money) -> None:
     """One of them at a time."""
     assert found(state, *rows, **money) == kinds
+
+
+def test_a_point_that_was_missed_is_tried_in_another_scenario_and_told_if_nobody_died_there() -> None:
+    """What runs beside a scenario is not always in time; a table in which it is missing is not whole."""
+    one, other = SCENARIOS[:2]
+
+    def outcome(scenario: Scenario, point: int | None, killed: bool, passed: frozenset[int]) -> Outcome:
+        return Outcome(Case(scenario, point), killed, passed, Verdict(), 1.0)
+
+    survey = Survey([outcome(scenario, None, False, frozenset({0, 1})) for scenario in (one, other)])
+    played = [outcome(one, 0, True, frozenset()), outcome(one, 1, False, frozenset())]
+    again = survey.again([each.case for each in played], played)
+    assert again == [Case(one, 1), Case(other, 1)]
+    assert never_died([0, 1], played) == [points()[1]]
+    assert never_died([0, 1], [*played, outcome(other, 1, True, frozenset())]) == []

@@ -49,7 +49,8 @@ def judge(tenant: Tenant) -> Verdict:
     booked: Booked = defaultdict(int)
     for movement in tenant.read("SELECT item_hash, account, units FROM ledger"):
         booked[movement["item_hash"], movement["account"]] += movement["units"]
-    return compare(tenant.net.state(), tenant.daemon.address, tenant.rows(), booked)
+    rows = tenant.removed | {row["item_hash"]: row for row in tenant.rows()}
+    return compare(tenant.net.state(), tenant.daemon.address, rows.values(), booked)
 
 
 def compare(state: Facts, address: str, inventory: Iterable[Facts], booked: Booked) -> Verdict:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aleph_agentd.domain.audit import Deed, chain
 from aleph_agentd.domain.errors import Refusal
 from support.agent import session
 from support.daemon import DaemonProcess
@@ -158,11 +160,34 @@ def test_a_log_that_nobody_touched_is_sound(rented: DaemonProcess) -> None:
 
 Tamper = Callable[[sqlite3.Connection, int], object]
 
+_WORDS = ("kind", "actor", "session", "request_key", "item_hash", "text")
+
+
+def computed_anew(db: sqlite3.Connection, _: int) -> None:
+    """An entry is changed by somebody who knows how entries are chained."""
+    db.execute("UPDATE audit SET text = 'nothing' WHERE n = 5")
+    [previous] = db.execute("SELECT hash FROM audit WHERE n = 4").fetchone()
+    columns = ", ".join(("n", "at", *_WORDS))
+    for n, at, *words in db.execute(f"SELECT {columns} FROM audit WHERE n > 4 ORDER BY n").fetchall():
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
+        previous = chain(previous, n, Deed(at=when, **dict(zip(_WORDS, words, strict=True))))
+        db.execute("UPDATE audit SET hash = ? WHERE n = ?", (previous, n))
+
+
 TAMPERINGS: dict[str, tuple[Tamper, str]] = {
     "changed": (
         lambda db, _: db.execute("UPDATE audit SET text = 'nothing' WHERE kind = 'intended'"),
         r"entry \d+ was changed",
     ),
+    "cut short": (
+        lambda db, _: db.execute("UPDATE audit SET text = substr(text, 1, 8) WHERE n = 5"),
+        "entry 5 was changed",
+    ),
+    "of somebody else's making": (
+        lambda db, _: db.execute("UPDATE audit SET actor = 'human uid=0 pid=1' WHERE kind = 'intended'"),
+        r"entry \d+ was changed",
+    ),
+    "computed anew": (computed_anew, r"entry \d+ is not the one that was anchored: the log was rewritten"),
     "removed": (lambda db, _: db.execute("DELETE FROM audit WHERE n = 5"), "entry 5 is missing"),
     "reordered": (
         lambda db, _: [

@@ -77,6 +77,7 @@ class DaemonDesign:
         stack.push_async_callback(self._inventory.close)
         network = await stack.enter_async_context(open_network(network_settings(settings)))
         daemon = Daemon(settings, self._inventory, network)
+        await daemon.services.freezes.load()
         self._toolbox = Toolbox(daemon.services)
         self._up.set()
         await daemon.live(stack)

@@ -11,6 +11,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from support.daemon import DaemonProcess
+from support.service import Service
 
 ANSWER_S = 90.0
 
@@ -58,7 +59,11 @@ def words(result: Any) -> str:
 
 @asynccontextmanager
 async def session(
-    daemon: DaemonProcess, folder: Path, *, mode: Any = "auto", environment: dict[str, str] | None = None
+    daemon: "DaemonProcess | Service",
+    folder: Path,
+    *,
+    mode: Any = "auto",
+    environment: dict[str, str] | None = None,
 ) -> AsyncIterator[Agent]:
     """An open session; its shim ends with it."""
     shim = StdioServerParameters(

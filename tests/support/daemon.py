@@ -49,6 +49,8 @@ class NotReady(Exception):
 class DaemonProcess:
     """One daemon with its own home, state, sockets, SSH key and (unless a `role` is named) a funded account."""
 
+    ready_s = READY_S
+
     def __init__(
         self,
         net: DevnetProcess,
@@ -67,7 +69,14 @@ class DaemonProcess:
         self.key_file = self._key(role, units)
         self.address = str(Account.from_key(self.key_file.read_bytes()).address)
         self.environment = self._environment(environment or {})
+        self.flags: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def _key(self, role: str | None, units: int) -> Path:
         if role is not None:
@@ -97,7 +106,7 @@ class DaemonProcess:
     def start(self) -> Self:
         """Start it and wait until agent.sock answers."""
         self.spawn()
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + self.ready_s
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -109,7 +118,7 @@ class DaemonProcess:
         """Start it and do not wait."""
         with (self.folder / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "aleph_agentd", "run"],
+                [sys.executable, "-m", "aleph_agentd", "run", *self.flags],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

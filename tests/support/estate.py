@@ -14,12 +14,16 @@ from unittest.mock import patch
 from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.caller import Caller
 from aleph_agentd.domain.errors import Refusal
-from aleph_agentd.domain.model import TOMBSTONES, Vm, VmState
-from aleph_agentd.services import publisher, reaper
+from aleph_agentd.domain.model import LEASED, TOMBSTONES, Vm, VmState
+from aleph_agentd.services import approvals, publisher, reaper, retention, runway
 from aleph_agentd.services.core import Services
+from aleph_agentd.services.erasure import PROBE_S
+from aleph_agentd.services.expenses import REPRICE_S
+from aleph_agentd.services.freezes import OWNER
+from aleph_agentd.services.restoration import COUNT_S
 from aleph_agentd.tools.toolbox import Toolbox
 from support.promises import LIMITS, Promises
-from support.simulated_network import SimulatedNetwork
+from support.simulated_network import Interruption, SimulatedNetwork
 from support.simulation import SimulatedClock, SimulatedLoop, SimulatedTimers
 from support.world import join
 
@@ -67,7 +71,9 @@ class Estate:
             self.network, inventory, timers, self.clock, LIMITS, self._directory / "inventory.db"
         )
         services.teardown._dice = random.Random(1)
-        self.promises.begin(inventory)
+        # As in app.py, where a create waits for the key, and that for what is frozen and whether rows were lost.
+        services.provisioner.ready = services.restoration.looked
+        self.promises.begin(inventory, services.restoration)
         return Life(inventory, services, timers, Toolbox(services))
 
     async def _live(self, life: Life) -> None:
@@ -76,10 +82,23 @@ class Estate:
         timers.every("reap", reaper.INTERVAL_S, services.reaper.run)
         timers.every("sweep", SWEEP_S, services.sweeper.run)
         timers.every("publish", publisher.INTERVAL_S, services.publisher.run)
+        timers.every("expenses", SWEEP_S, services.expenses.run)
+        timers.every("reprice", REPRICE_S, services.expenses.reprice)
+        timers.every("runway", runway.INTERVAL_S, services.runway.run)
+        timers.every("approvals", approvals.INTERVAL_S, services.approvals.expire)
+        timers.every("silent hosts", PROBE_S, services.teardown.probe_hosts)
+        timers.every("count", COUNT_S, services.restoration.count_on)
+        timers.every("retention", retention.INTERVAL_S, services.retention.run)
+        await services.freezes.load()
+        await services.restoration.begin_life()
         await services.reaper.recover()
+        await services.approvals.load()
+        services.panic.resume()
         await services.provisioner.recover()
+        await services.approvals.recover()
         await services.sweeper.run()
         await services.publisher.run()
+        services.jobs.start("retention", services.retention.run)
 
     def crash(self) -> None:
         """SIGKILL, wherever it is."""
@@ -163,6 +182,58 @@ class Estate:
         found = self.loop.run_until_complete(self.life.inventory.page(states=tuple(VmState), limit=1000))
         return list(reversed(found))
 
+    # ------------------------------------------------------------------ people
+
+    def freeze(self) -> None:
+        """The owner stops creates and extends."""
+        if self.life:
+            self.loop.run_until_complete(self.life.services.freezes.freeze("the test says so", OWNER))
+
+    def panic(self) -> None:
+        """The owner ends everything."""
+        if self.life:
+            self.promises.panicked = True
+            self.loop.run_until_complete(self.life.services.panic.begin(OWNER))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether there is something to lift."""
+        return self.life is not None and bool(self.life.services.freezes.alerts())
+
+    def unfreeze(self) -> None:
+        """The owner lifts whatever is frozen, once the daemon has read it."""
+        if self.life:
+            self.loop.run_until_complete(self.life.services.freezes.load())
+            self.loop.run_until_complete(self.life.services.freezes.lift(OWNER))
+
+    def interrupt(self, call: str, what: str, *, lost: bool, skip: int = 0) -> None:
+        """At the next such call, in its middle, somebody orders something; and perhaps the call does not arrive."""
+        self.network.interruption = Interruption(call, lambda item: self._meanwhile(what, item), lost, skip)
+
+    async def _meanwhile(self, what: str, item_hash: str) -> None:
+        assert self.life is not None
+        services = self.life.services
+        match what:
+            case "freeze":
+                await services.freezes.freeze("the test says so", OWNER)
+            case "panic":
+                self.promises.panicked = True
+                await services.panic.begin(OWNER)
+            case "destroy" if item_hash and await self.life.inventory.get(item_hash):
+                self.promises.destroyed.add(item_hash)
+                services.teardown.start(await services.teardown.order(item_hash, "destroyed by the test"))
+
+    def wake_before_the_end(self, vm: Vm, seconds: float) -> None:
+        """The machine was suspended, and goes on so long before the end of a lease: nothing is late yet."""
+        if self.life is None:
+            return
+        left = (vm.expires_at - self.clock.now()).total_seconds() - seconds
+        others = [row.expires_at for row in self.rows() if row.state in LEASED]
+        if left > 0 and min(others) == vm.expires_at:
+            self.clock.leap(seconds=left)
+            with self._reproducible():
+                self.loop.run_until_complete(self.life.services.reaper.run())
+
     # ------------------------------------------------------------------ at rest
 
     def rest(self, *, hours: float = 3) -> None:
@@ -171,6 +242,8 @@ class Estate:
         self.network.credits[self.network.key_address] = 10**9
         if self.life is None:
             self.start()
+        self.pass_time(1)
+        self.unfreeze()
         for _ in range(int(hours * 60)):
             self.pass_time(60)
             self._let_the_human_decide()

@@ -18,6 +18,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from aleph_agentd.domain.clock import Clock
+from aleph_agentd.domain.crn import Gpu
+from aleph_agentd.domain.gpu import GpuTier
 from aleph_agentd.domain.model import Crn, Expense, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 from aleph_agentd.ports import (
     CrnList,
@@ -31,10 +33,12 @@ from aleph_agentd.ports import (
     NotifyOutcome,
     Price,
     Rejection,
+    RestartOutcome,
 )
 
 ADDRESS = "0x6370eF2f4Db3611D657b90667De398a2Cc2a370C"
 CU_RATE = Decimal(14_250) / 3600
+ADA = Gpu("RTX 4000 ADA", "NVIDIA", "AD104GL [RTX 4000 SFF Ada Generation]", "0300", "10de:27b0")
 DAY_S = 86_400
 
 CrnMood = Literal["accepts", "refuses", "silent", "no_credits", "refuses_erase", "keeps_listing"]
@@ -96,6 +100,8 @@ class FakeNetwork:
         self.key_address = ADDRESS
         self.credits: dict[str, int] = defaultdict(lambda: balance)
         self.cu_rate = CU_RATE
+        ada = GpuTier(ADA.model, 3, Decimal(43_125 * 3) / 3600)
+        self.gpus: dict[str, GpuTier] = {ADA.model.lower(): ada}
         self.estimate_factor = Decimal(1)
         self.crn_list = tuple(a_crn(number) for number in range(1, crns + 1))
         self.crn_does: dict[str, CrnMood] = {}
@@ -216,7 +222,7 @@ class FakeNetwork:
             "rootfs": spec.rootfs,
             "key": spec.ssh_pubkey,
             "stamp": stamp,
-        }
+        } | ({"gpu": spec.gpu.device_id} if spec.gpu else {})
         return self._sign("INSTANCE", spec.payer, content)
 
     async def sign_forgets(self, item_hash: str, payer: str, count: int) -> tuple[SignedMessage, ...]:
@@ -426,13 +432,16 @@ class FakeNetwork:
         """The live price of one compute unit."""
         leave = await self._enter("price", "")
         leave()
-        return Price(self.cu_rate)
+        return Price(self.cu_rate, self.gpus)
 
     async def estimate(self, message: SignedMessage) -> Decimal:
         """What this very INSTANCE costs per second."""
         leave = await self._enter("estimate", message.item_hash)
         leave()
-        return self.cu_rate * int(json.loads(message.body)["content"]["vcpus"]) * self.estimate_factor
+        content = json.loads(message.body)["content"]
+        ada = self.gpus[ADA.model.lower()]
+        of_one = ada.rate / ada.compute_units if "gpu" in content else self.cu_rate
+        return of_one * int(content["vcpus"]) * self.estimate_factor
 
     async def crns(self) -> CrnList:
         """The list."""
@@ -502,6 +511,18 @@ class FakeNetwork:
             self.pools[url].discard(item_hash)
         leave()
         return EraseOutcome.ERASED
+
+    async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
+        """Signed, so it needs the key; it boots again with its ports."""
+        if self.key_trouble:
+            raise KeyMissing(self.key_trouble)
+        leave = await self._enter("reinstall" if wipe else "reboot", item_hash)
+        if self._mood(url) == "refuses_erase":
+            return RestartOutcome.REFUSED
+        if item_hash not in self.pools[url]:
+            return RestartOutcome.NOT_OFFERED
+        leave()
+        return RestartOutcome.DONE
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """As the test says."""

@@ -1,14 +1,17 @@
 """The network in memory, with ways that take time, answers that get lost, bytes that arrive late, and a memory."""
 
 import asyncio
+import json
+import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from aleph_agentd.domain.model import SignedMessage
+from aleph_agentd.domain.model import NetworkInstance, SignedMessage
 from aleph_agentd.ports import MessageStatus, NetworkTrouble
 from support.fake_network import ADDRESS, FakeNetwork, Posted
 from support.simulation import SimulatedClock, SimulatedLoop
@@ -16,9 +19,10 @@ from support.simulation import SimulatedClock, SimulatedLoop
 WAY_S = 0.05
 """From here to there, and back again."""
 TIME_OUT_S = 10.0
+LOSS = 0.25
 CCN_CALLS = (
-    "post", "status", "rejection", "instances", "published_ends", "removing", "network_time",
-    "balance", "price", "estimate", "crns",
+    "post", "status", "which", "rejection", "sender", "instances", "published_ends", "removing",
+    "network_time", "balance", "expenses", "price", "estimate", "crns",
 )  # fmt: skip
 CRN_CALLS = ("notify", "execution", "executions", "erase", "ssh_answers")
 
@@ -36,13 +40,26 @@ class Remembering(dict[str, MessageStatus]):
         self.history[item_hash].append((self._clock.now(), status))
         super().__setitem__(item_hash, status)
 
-    def billed_seconds(self, item_hash: str) -> float:
-        """How long the network has billed this VM."""
-        seen = [*self.history[item_hash], (self._clock.now(), MessageStatus.UNKNOWN)]
+    def billed_seconds(self, item_hash: str, until: datetime | None = None) -> float:
+        """How long the network has billed this VM, until then or until now."""
+        now = until or self._clock.now()
+        seen = [(min(at, now), status) for at, status in self.history[item_hash]]
+        seen.append((now, MessageStatus.UNKNOWN))
         spans = pairwise(seen)
-        return sum(
-            (until - since).total_seconds() for (since, status), (until, _) in spans if status.on_network
-        )
+        return sum((end - since).total_seconds() for (since, status), (end, _) in spans if status.on_network)
+
+
+@dataclass
+class Interruption:
+    """What happens in the middle of a call, before its effect."""
+
+    call: str
+    happens: Callable[[str], Awaitable[None]]
+    """With the hash of the VM that the call is about, if it is about one."""
+    lost: bool = False
+    """And the call does not arrive."""
+    skip: int = 0
+    """How many such calls go undisturbed before it."""
 
 
 class SimulatedNetwork(FakeNetwork):
@@ -53,10 +70,22 @@ class SimulatedNetwork(FakeNetwork):
         self._loop = loop
         self.statuses: Remembering = Remembering(clock)  # type: ignore[assignment]
         self.ccn_away = False
+        self.flaky: random.Random | None = None
+        """While it is there, a part of all calls is lost on the way, and a part of all answers."""
         self._sent: dict[str, SignedMessage] = {}
         self.notified: dict[str, str] = {}
         """Every VM that a CRN was asked to run, and its CRN: the request may arrive once more."""
-        self.watch: Callable[[str, str], Awaitable[None]] | None = None
+        self.resurrected: set[str] = set()
+        """VMs that a CRN was asked to run by an old request, behind everybody's back."""
+        self.denied: dict[str, datetime] = {}
+        """VMs that the CCN which answers does not know until then, although the network does."""
+        self.swallows = 0
+        """So many FORGETs are answered, and go no further."""
+        self.posted_first: dict[str, datetime] = {}
+        self.told_ended: dict[str, datetime] = {}
+        """When the daemon was first told that a billing has ended, in this life of it."""
+        self.interruption: Interruption | None = None
+        self.watch: Callable[[str, Any], Awaitable[None]] | None = None
         """Sees each call of `post` and `notify` when it sets out."""
         for name in (*CCN_CALLS, *CRN_CALLS):
             setattr(self, name, self._far(name, getattr(self, name)))
@@ -70,23 +99,82 @@ class SimulatedNetwork(FakeNetwork):
             if self.ccn_away and name in CCN_CALLS:
                 await asyncio.sleep(TIME_OUT_S)
                 raise NetworkTrouble(name, "no answer in time")
+            self._may_be_lost(name)
+            await self.passes(name, _subject(name, args))
             answer = await call(*args)
+            self._may_be_lost(name)
             await asyncio.sleep(WAY_S)
+            self._tell(name, args, answer)
             return answer
 
         return go
 
+    def _may_be_lost(self, name: str) -> None:
+        if self.flaky and self.flaky.random() < LOSS:
+            raise NetworkTrouble(name, "connection reset")
+
     async def _set_out(self, name: str, args: tuple[Any, ...]) -> None:
         if self.watch and name == "post":
-            await self.watch(name, args[0].item_hash)
+            await self.watch(name, args[0])
         if self.watch and name == "notify":
             await self.watch(name, args[1])
         if name == "post":
             self._sent[args[0].item_hash] = args[0]
+            self.posted_first.setdefault(args[0].item_hash, self._clock.now())
         if name == "notify":
             self.notified[args[1]] = args[0]
 
+    async def passes(self, name: str, item_hash: str) -> None:
+        """Something else may happen at the very moment of this call."""
+        at = self.interruption
+        if at and at.call == name and at.skip == 0:
+            self.interruption = None
+            await at.happens(item_hash)
+            if at.lost:
+                raise NetworkTrouble(name, "connection reset")
+        elif at and at.call == name:
+            at.skip -= 1
+
+    def _tell(self, name: str, args: tuple[Any, ...], answer: Any) -> None:
+        told = [args[0]] if name == "status" and answer.billing_ended else []
+        told += sorted(answer) if name == "which" and args[1] is MessageStatus.FORGOTTEN else []
+        alive = [args[0]] if name == "status" and answer.on_network else []
+        for item_hash in told:
+            self.told_ended.setdefault(item_hash, self._clock.now())
+        for item_hash in alive:
+            self.told_ended.pop(item_hash, None)
+
+    # ------------------------------------------------------------------ nodes that are behind
+
+    def _denies(self, item_hash: str) -> bool:
+        return self._clock.now() < self.denied.get(item_hash, self._clock.now())
+
+    async def post(self, message: SignedMessage) -> None:
+        """A node answers before it has passed a message on."""
+        if self.swallows and json.loads(message.body)["type"] == "FORGET":
+            self.swallows -= 1
+            return
+        await super().post(message)
+
+    async def status(self, item_hash: str) -> MessageStatus:
+        """What the node that answers knows."""
+        status = await super().status(item_hash)
+        return MessageStatus.UNKNOWN if self._denies(item_hash) else status
+
+    async def which(self, item_hashes: Sequence[str], status: MessageStatus) -> frozenset[str]:
+        """What the node that answers lists."""
+        found = await super().which(item_hashes, status)
+        return frozenset(item for item in found if not self._denies(item))
+
+    async def instances(self, sender: str) -> list[NetworkInstance]:
+        """What the node that answers lists."""
+        return [item for item in await super().instances(sender) if not self._denies(item.item_hash)]
+
     # ------------------------------------------------------------------ what happens there without us
+
+    def deny(self, item_hash: str, minutes: float) -> None:
+        """A node that does not know this VM answers from now on; once per VM, and for less than a proof takes."""
+        self.denied.setdefault(item_hash, self._clock.now() + timedelta(minutes=minutes))
 
     def ours(self) -> dict[str, Posted]:
         """The INSTANCEs of our key."""
@@ -109,8 +197,12 @@ class SimulatedNetwork(FakeNetwork):
                 self.fail(method, times, "after" if lost_answer else "before")
             case "ccn", away:
                 self.ccn_away = away
+            case "flaky", seed:
+                self.flaky = random.Random(seed)
             case "crn", number, mood:
                 self.crn_does[self.crn_list[number].hash] = mood
+            case "swallows", count:
+                self.swallows = count
             case "next", status:
                 self.next_instance = MessageStatus(status)
             case "balance", units:
@@ -125,7 +217,8 @@ class SimulatedNetwork(FakeNetwork):
     def heals(self) -> None:
         """Whatever is wrong with the network is over."""
         self.heal()
-        self.ccn_away = False
+        self.ccn_away, self.flaky, self.swallows, self.interruption = False, None, 0, None
+        self.denied = dict.fromkeys(self.denied, self._clock.now())
         self.crn_does.clear()
         self.next_instance = MessageStatus.PROCESSED
         for item_hash, status in list(self.statuses.items()):
@@ -133,3 +226,13 @@ class SimulatedNetwork(FakeNetwork):
                 self.statuses[item_hash] = MessageStatus.PROCESSED
         self.boots_slowly = False
         self.booting.clear()
+
+
+def _subject(name: str, args: tuple[Any, ...]) -> str:
+    """The VM that a call is about, if it is about one."""
+    if name == "post":
+        content = json.loads(args[0].body)["content"]
+        return str(content.get("target", args[0].item_hash))
+    if name in ("notify", "execution", "erase"):
+        return str(args[1])
+    return args[0] if name == "status" else ""

@@ -79,6 +79,7 @@ class SimulatedClock:
 
     def __init__(self, loop: SimulatedLoop) -> None:
         self._loop, self._leapt = loop, timedelta(0)
+        self._leaps: list[tuple[datetime, timedelta]] = []
 
     def now(self) -> datetime:
         """The present moment."""
@@ -86,7 +87,12 @@ class SimulatedClock:
 
     def leap(self, **delta: float) -> None:
         """Time goes by while nothing runs."""
+        self._leaps.append((self.now(), timedelta(**delta)))
         self._leapt += timedelta(**delta)
+
+    def slept_since(self, at: datetime) -> timedelta:
+        """How much of the time from then on went by like this."""
+        return sum((delta for began, delta in self._leaps if began >= at), timedelta(0))
 
 
 class SimulatedTimers:

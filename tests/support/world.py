@@ -13,29 +13,12 @@ from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.limits import Limits
 from aleph_agentd.domain.model import Vm, VmState
-from aleph_agentd.joining import guard
-from aleph_agentd.services.adopter import Adopter
-from aleph_agentd.services.approvals import Approvals
-from aleph_agentd.services.approved import Executor
+from aleph_agentd.joining import Given, Ports, witnessed
+from aleph_agentd.joining import join as join_services
 from aleph_agentd.services.auditor import Auditor
-from aleph_agentd.services.birth import Birth
 from aleph_agentd.services.core import Services
-from aleph_agentd.services.extender import Extender
-from aleph_agentd.services.freezes import Freezes
-from aleph_agentd.services.jobs import Jobs
-from aleph_agentd.services.money_watch import watch_money
-from aleph_agentd.services.panic import Panic
-from aleph_agentd.services.provisioner import Order, Provisioner
-from aleph_agentd.services.publisher import Publisher
-from aleph_agentd.services.quotes import CreateRequest, Planner
-from aleph_agentd.services.reaper import Reaper
-from aleph_agentd.services.repairs import Repairs
-from aleph_agentd.services.restoration import Restoration
-from aleph_agentd.services.retention import Retention
-from aleph_agentd.services.sweeper import Sweeper
-from aleph_agentd.services.teardown import Teardown
-from aleph_agentd.services.treasury import Treasury
-from aleph_agentd.services.witness import WitnessedHosts, WitnessedMessages, WitnessedSigner
+from aleph_agentd.services.provisioner import Order
+from aleph_agentd.services.quotes import CreateRequest
 from support.anchors import MemoryAnchors
 from support.clock import ManualClock, ManualTimers
 from support.fake_network import FakeNetwork
@@ -139,65 +122,21 @@ def join(
     human: str = "",
 ) -> Services:
     """The services over the fakes, as app.py joins them over the adapters."""
-    jobs, freezes, auditor = Jobs(), Freezes(inventory, clock), Auditor(inventory, MemoryAnchors(), clock)
-    signer, messages = WitnessedSigner(network, auditor), WitnessedMessages(network, auditor)
-    hosts = WitnessedHosts(network, auditor)
-    treasury = Treasury(inventory, network, signer, clock, limits, human)
-    teardown = Teardown(inventory, messages, hosts, network, signer, clock, jobs)
-    adopter = Adopter(inventory, network, signer, clock)
-    repairs = Repairs(inventory, messages, hosts, signer, clock, jobs, adopter=adopter, teardown=teardown)
-    counter = StartFile(database)
-    restoration = Restoration(inventory, messages, network, signer, clock, counter, repairs, treasury)
-    sweeper = Sweeper(inventory, messages, signer, clock, jobs, repairs, restoration, HOME, 900)
-    planner = Planner(treasury, network, First(), lambda: sweeper.findings.others_live)
-    provisioner = Provisioner(
-        inventory=inventory,
-        signer=signer,
-        market=network,
-        treasury=treasury,
-        planner=planner,
-        birth=Birth(inventory, messages, hosts, clock, freezes),
-        teardown=teardown,
-        clock=clock,
-        jobs=jobs,
-        freezes=freezes,
+    given = Given(
+        limits=limits,
+        human_address=human,
         installation=HOME,
-    )
-    extender = Extender(inventory, treasury, clock, freezes)
-    executor = Executor(inventory, treasury, planner, provisioner, extender, clock)
-    services = Services(
-        inventory=inventory,
-        signer=signer,
-        market=network,
-        hosts=hosts,
-        clock=clock,
-        jobs=jobs,
-        auditor=auditor,
-        treasury=treasury,
-        planner=planner,
-        provisioner=provisioner,
-        extender=extender,
-        teardown=teardown,
-        reaper=Reaper(inventory, teardown, timers, clock),
-        sweeper=sweeper,
-        adopter=adopter,
-        repairs=repairs,
-        approvals=Approvals(inventory, treasury, jobs, executor),
-        freezes=freezes,
-        panic=Panic(
-            inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
-        ),
-        restoration=restoration,
-        retention=Retention(inventory, messages, clock, teardown, restoration),
-        publisher=Publisher(inventory, messages, signer, clock, jobs),
-        **watch_money(inventory, network, treasury, teardown, clock, freezes),
+        counter=StartFile(database),
+        orphan_grace_s=900,
         default_os_image="ubuntu22",
         ssh_pubkey=KEY,
         ssh_pubkey_trouble="",
         network="fake",
+        dice=First(),
     )
-    guard(services, network)
-    return services
+    auditor = Auditor(inventory, MemoryAnchors(), clock)
+    ports = witnessed(Ports(network, network, network, network), auditor)
+    return join_services(given, inventory, ports, timers, clock, auditor)
 
 
 class Machine:

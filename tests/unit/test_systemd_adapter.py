@@ -187,3 +187,57 @@ def test_credentials_are_where_the_variable_says(monkeypatch: pytest.MonkeyPatch
     assert systemd.credentials_directory() == tmp_path
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     assert systemd.credentials_directory() is None
+
+
+@pytest.mark.parametrize(
+    ("file_mode", "directory_mode", "is_root", "guarded"),
+    [
+        (0o660, 0o755, False, True),
+        (0o600, 0o755, False, True),
+        (0o666, 0o755, False, False),
+        (0o660, 0o777, False, False),
+        (0o660, 0o775, False, False),
+        (0o660, 0o755, True, False),
+    ],
+)
+def test_only_a_socket_in_the_hands_of_root_says_by_its_mode_who_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    file_mode: int,
+    directory_mode: int,
+    is_root: bool,
+    guarded: bool,
+) -> None:
+    """Open to a group, yes; to everybody, or in a directory that others write, or for a daemon of root's: no."""
+    monkeypatch.setattr(systemd, "ROOT", os.getuid())  # the owner of what a test makes
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() if is_root else 12345)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with listener(folder / "agent.sock") as sock:
+        (folder / "agent.sock").chmod(file_mode)
+        folder.chmod(directory_mode)
+        assert systemd.is_guarded_by_its_mode(sock) is guarded
+
+
+def test_a_socket_of_the_users_own_systemd_serves_its_user_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its file is not root's, nor is one without a file, nor one whose file is gone."""
+    monkeypatch.setattr(systemd, "ROOT", os.getuid() + 1)
+    with listener(tmp_path / "a") as sock:
+        assert not systemd.is_guarded_by_its_mode(sock)
+        monkeypatch.setattr(systemd, "ROOT", os.getuid())
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        (tmp_path / "a").unlink()
+        assert not systemd.is_guarded_by_its_mode(sock)
+    with socket.socket(socket.AF_UNIX) as nameless:
+        assert not systemd.is_guarded_by_its_mode(nameless)
+
+
+def test_two_sockets_of_one_unit_are_told_apart_by_their_files(tmp_path: Path) -> None:
+    """All sockets of a unit share its FileDescriptorName=."""
+    with listener(tmp_path / "agent.sock") as agent, listener(tmp_path / "control.sock") as control:
+        found = run_with_fds(
+            "self", [agent.fileno(), control.fileno()], "aleph-agentd.socket:aleph-agentd.socket"
+        )
+    assert found["names"] == {name: str(tmp_path / name) for name in ("agent.sock", "control.sock")}

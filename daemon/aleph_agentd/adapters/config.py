@@ -10,7 +10,15 @@ from ..domain.limits import Limits
 from ..domain.money import show
 from ..domain.session_limits import DaemonSettings
 from .config_policy import Policy
-from .config_sources import ConfigError, config_path, first_problem, read, refuse_unknown_variables, state_dir
+from .config_sources import (
+    ConfigError,
+    config_path,
+    first_problem,
+    key_path,
+    read,
+    refuse_unknown_variables,
+    state_dir,
+)
 from .config_values import (
     AbsolutePath,
     Address,
@@ -41,7 +49,7 @@ class Settings(Policy):
 
     human_address: Address | None = Field(None, description="Who pays, in delegated mode.")
     private_key_path: AbsolutePath = Field(
-        default_factory=lambda: Path.home() / ".aleph-im/private-keys/ethereum.key",
+        default_factory=key_path,
         description="The key that signs; never created, never written.",
     )
     ssh_pubkey_path: AbsolutePath = Field(

@@ -67,6 +67,7 @@ class Policy(BaseSettings):
     )
     allowed_os_images: Names = Field(None, description="The only images that agents may use.")
     allowed_crns: CrnHashes = Field(None, description="The only CRNs that agents may use, by hash.")
+    accept_terms: Names = Field(None, description="Terms of CRNs, by hash, that are accepted for all agents.")
     max_compute_units: OptionalCount = Field(None, description="The largest VM, in compute units.")
     max_extensions: OptionalWhole = Field(None, description="How often one lease may be extended.")
     teardown_below_runway_minutes: OptionalCount = Field(

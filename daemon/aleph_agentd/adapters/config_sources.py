@@ -11,6 +11,7 @@ import platformdirs
 from pydantic import ValidationError
 
 NAME = "aleph-agentd"
+KEY_CREDENTIAL = "aleph-agentd.key"
 PREFIX = "ALEPH_AGENT_"
 LARGEST_FILE = 256 * 1024
 
@@ -33,6 +34,14 @@ def config_path() -> Path:
     """The configuration file that this environment names."""
     chosen = os.environ.get(PREFIX + "CONFIG")
     return Path(chosen).expanduser() if chosen else platformdirs.user_config_path(NAME) / "config.toml"
+
+
+def key_path() -> Path:
+    """Where the key lies when no setting says so: systemd's credential, or where the official CLI keeps it."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if directory and (Path(directory) / KEY_CREDENTIAL).exists():
+        return Path(directory) / KEY_CREDENTIAL
+    return Path.home() / ".aleph-im/private-keys/ethereum.key"
 
 
 def refuse_unknown_variables(known: Collection[str]) -> None:

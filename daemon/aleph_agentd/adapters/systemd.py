@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ log = logging.getLogger(__name__)
 FIRST_FD = 3
 """SD_LISTEN_FDS_START."""
 SEND_TIMEOUT_S = 0.2
+ROOT = 0
 
 
 def notify(**fields: str | int) -> bool:
@@ -62,9 +64,9 @@ def extend_timeout(seconds: float) -> bool:
 
 
 def listen_fds() -> dict[str, socket.socket]:
-    """The listening sockets that systemd passed, by FileDescriptorName; empty if it passed none to us.
+    """The listening sockets that systemd passed, by the name of their file; empty if it passed none to us.
 
-    The variables are removed, so that a child process does not take them for its own.
+    One without a file goes by its FileDescriptorName=, which all sockets of one unit share. The variables are removed, so that a child process does not take them for its own.
     """
     pid, count, names = (os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
     if pid != str(os.getpid()) or not count.isdecimal():
@@ -76,6 +78,7 @@ def listen_fds() -> dict[str, socket.socket]:
         sock = _adopt(FIRST_FD + index)
         if sock is None:
             continue
+        label = _file_name(sock) or label
         if label in found:
             log.warning("systemd passed two sockets named %s; the second is not used", label)
             sock.close()
@@ -96,6 +99,42 @@ def credentials_directory() -> Path | None:
     """Where LoadCredential= put its files, if it did."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
     return Path(directory) if directory.startswith("/") else None
+
+
+def is_guarded_by_its_mode(listener: socket.socket) -> bool:
+    """Whether the modes of a socket's file say who is served, and not the uid of the daemon.
+
+    So it is when the system manager made it: the file and its directory are in the hands of root, who we are not,
+    and it is open to its group only. In a user's own systemd, and in a user namespace, neither belongs to root.
+    """
+    name = listener.getsockname()
+    if os.geteuid() == ROOT or not isinstance(name, str) or not name.startswith("/"):
+        return False
+    path = Path(name)
+    try:
+        file, directory = path.lstat(), path.parent.lstat()
+    except OSError:  # a user unit's sandbox hides it
+        return False
+    if (
+        not stat.S_ISSOCK(file.st_mode)
+        or {file.st_uid, directory.st_uid} != {ROOT}
+        or directory.st_mode & 0o022
+    ):
+        return False
+    if file.st_mode & 0o007:
+        log.warning("nobody else is served at %s: it is open to everybody, not to a group", name)
+        return False
+    return True
+
+
+def is_there() -> bool:
+    """Whether anybody is told what `notify` tells."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
+def _file_name(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return Path(name).name if isinstance(name, str) and name.startswith("/") else ""
 
 
 def _as_address(address: str) -> str | bytes:

@@ -12,14 +12,18 @@ from aleph_agentd.control import (
     daemon,
     events,
     freeze,
+    install,
     keeping,
+    key,
     lifecycle,
     orphans,
     output,
     spend,
     status,
+    upgrade,
     vms,
 )
+from aleph_agentd.control.doctor.command import doctor
 from aleph_agentd.control.verb import json_option
 from aleph_agentd.domain.errors import Refusal
 
@@ -56,6 +60,12 @@ for command in (
     freeze.freeze,
     freeze.unfreeze,
     freeze.panic,
+    key.unlock,
+    key.key,
+    doctor,
+    install.install,
+    install.uninstall,
+    upgrade.upgrade_check,
 ):
     cli.add_command(command)
 

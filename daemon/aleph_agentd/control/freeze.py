@@ -62,7 +62,7 @@ def panic(yes: bool) -> int:
     """
     if not yes:
         _ask_first()
-    return with_daemon(_panic)
+    return with_daemon(panic_until_done)
 
 
 def _ask_first() -> None:
@@ -81,7 +81,8 @@ def _ask_first() -> None:
         raise Refusal("nothing was destroyed: you did not say so", code="not_confirmed")
 
 
-async def _panic(client: Client) -> int:
+async def panic_until_done(client: Client) -> int:
+    """Panic, and follow it until the network confirms; the exit code."""
     answer = await client.call("panic", {"confirm": CONFIRMATION}, READ_S)
     said = ""
     while not answer["done"]:

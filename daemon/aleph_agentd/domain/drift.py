@@ -16,6 +16,8 @@ DAY = timedelta(hours=24)
 LAG = timedelta(hours=1)
 """The network may book what arose since then only later."""
 TOLERANCE_PERCENT = 5
+REPRICED = "repriced"
+"""The cause of what is reserved for a VM on top, because it costs more or longer than was thought."""
 
 
 @dataclass(frozen=True)

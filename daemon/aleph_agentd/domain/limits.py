@@ -30,6 +30,8 @@ class Limits:
     allowed_os_images: frozenset[str] | None = None
     allowed_crns: frozenset[str] | None = None
     max_compute_units: int | None = None
+    accept_terms: frozenset[str] | None = None
+    """Terms and conditions of CRNs, by hash, that the owner has accepted for every agent."""
     approval_by_client: bool = False
     """Whether the answer of an MCP client to a question counts as a human's."""
     max_extensions: int | None = None

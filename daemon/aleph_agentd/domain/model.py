@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from . import money
+from .crn import Crn as Crn
 
 
 class VmState(StrEnum):
@@ -161,25 +162,6 @@ class Intent:
     approval: str = ""
     guest_key: str = field(default="", repr=False)
     """The human approval that is spent on it, and the private SSH key that lets the daemon into the VM."""
-
-
-@dataclass(frozen=True)
-class Crn:
-    """A compute resource node, as its list describes it; every field is its owner's claim."""
-
-    hash: str
-    name: str
-    url: str
-    score: float
-    version: str
-    has_gpu: bool
-    terms_and_conditions: str
-    qemu: bool
-    ipv6: bool
-    active: bool
-    cpu_count: int
-    free_memory_mib: int
-    free_disk_mib: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def one_line(text: str) -> str:
+    """The text without what a terminal or a reader could take for something else than text."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
 def check_ssh_pubkey(text: str) -> str:
     """The key without its comment (it would be public for ever); empty stays empty."""
     if not text.strip():

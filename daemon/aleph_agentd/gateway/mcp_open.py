@@ -3,18 +3,21 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.errors import BadInput, Unavailable
 from aleph_agentd.gateway.ancestry import Clients
 from aleph_agentd.gateway.mcp_server import LazyMcp
+from aleph_agentd.gateway.methods import refuse_newer
 from aleph_agentd.gateway.rpc.connection import Connection
 from aleph_agentd.gateway.rpc.protocol import Params
 
 PROTOCOL = 1
 MAX_SESSIONS_PER_UID = 64
+MAX_SESSIONS_PER_PROCESS = 16
+"""A shim has one."""
 MAX_ENTRIES = 64
 MAX_TEXT = 4096
 NONCE = re.compile(r"[0-9a-f]{32}")
@@ -33,22 +36,28 @@ class McpOpen:
         self._open_session = open_session
         self._version = version
         self._clients = clients or Clients()
-        self._sessions: Counter[int] = Counter()
+        self._sessions: Counter[tuple[str, int]] = Counter()
+        """Open ones, by uid and by process."""
 
     @property
     def sessions(self) -> int:
         """How many MCP sessions are open."""
-        return self._sessions.total()
+        return sum(count for (what, _), count in self._sessions.items() if what == "uid")
 
     def __call__(self, connection: Connection, params: Params) -> object:
         """Answer once, then hand the connection to a session."""
+        refuse_newer(params.get("version"), PROTOCOL)
         nonce, preamble = _checked(params)
-        uid = connection.peer.uid
-        if self._sessions[uid] >= MAX_SESSIONS_PER_UID:
-            raise Unavailable(
-                f"uid {uid} has {MAX_SESSIONS_PER_UID} MCP sessions open",
-                "end an agent that is no longer used",
-            )
+        limits = {
+            ("uid", connection.peer.uid): MAX_SESSIONS_PER_UID,
+            ("process", connection.peer.pid): MAX_SESSIONS_PER_PROCESS,
+        }
+        for whose, most in limits.items():
+            if self._sessions[whose] >= most:
+                raise Unavailable(
+                    f"{whose[0]} {whose[1]} has {most} MCP sessions open",
+                    "end an agent that is no longer used",
+                )
         self._clients.opened(connection.peer)
         caller = self._open_session(connection.peer, nonce, preamble)
 
@@ -61,9 +70,12 @@ class McpOpen:
             )
 
         connection.upgrade(session)
-        self._sessions[uid] += 1
-        connection.on_close(lambda: self._sessions.subtract([uid]))
+        self._sessions.update(limits.keys())
+        connection.on_close(lambda: self._closed(limits))
         return {"ok": True, "protocol": PROTOCOL, "version": self._version}
+
+    def _closed(self, counted: Iterable[tuple[str, int]]) -> None:
+        self._sessions -= Counter(counted)  # what is zero is let go of: processes come and go for years
 
 
 def _checked(params: Params) -> tuple[str, dict[str, Any]]:

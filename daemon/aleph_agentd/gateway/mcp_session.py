@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from aleph_agentd.domain.caller import Caller
 from aleph_agentd.gateway.lines import MAX_LINE, LineSplitter
-from aleph_agentd.gateway.rpc.rate import Turn
+from aleph_agentd.gateway.rpc.rate import Turn, cost_of_line, cost_of_reading
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,6 @@ MAX_ID_LENGTH = 128
 READ_SIZE = 64 * 1024
 OUTPUT_MESSAGES = 16
 STALL_S = 30.0
-COST = 5.0
-"""Plain requests that a message costs as much as."""
 
 PARSE_ERROR, INVALID_REQUEST, BUSY = -32700, -32600, -32010
 
@@ -144,10 +142,11 @@ class McpSession:
     ) -> None:
         splitter = LineSplitter()
         while data := await reader.read(READ_SIZE):
+            # A daemon that drains waits for nobody who has to wait; what others sent is taken whole.
+            await self._turn(cost_of_reading(len(data)))
             for line in splitter.feed(data):
-                # What was read is delivered whole, also when the daemon drains meanwhile.
+                await self._turn(cost_of_line(len(line or b"")))
                 with anyio.CancelScope(shield=True):
-                    await self._turn(COST)
                     await self._accept(line, to_sdk)
 
     async def _accept(self, line: bytes | None, to_sdk: MemoryObjectSendStream[Any]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from aleph_agentd.domain.caller import Caller
-from aleph_agentd.domain.errors import BadInput
+from aleph_agentd.domain.errors import BadInput, Conflict
 from aleph_agentd.gateway.rpc.connection import Connection, Handler
 from aleph_agentd.gateway.rpc.protocol import Params
 from aleph_agentd.gateway.toolbox import Toolbox
@@ -24,7 +24,8 @@ def build_methods(
     """The table of one socket: hello, ping, tools.list, tools.call, and `more` (mcp.open, control's verbs)."""
     methods: dict[str, Handler] = {}
 
-    def hello(_connection: Connection, _params: Params) -> object:
+    def hello(_connection: Connection, params: Params) -> object:
+        refuse_newer(params.get("protocol"), PROTOCOL)
         return {"server": SERVER, "version": version, "protocol": PROTOCOL, "methods": sorted(methods)}
 
     def tools_list(_connection: Connection, _params: Params) -> object:
@@ -43,6 +44,16 @@ def build_methods(
         **(more or {}),
     }
     return methods
+
+
+def refuse_newer(spoken: object, known: int) -> None:
+    """Older clients, and those that do not say, are served; one that is too new is told so once, clearly."""
+    if isinstance(spoken, int) and spoken > known:
+        raise Conflict(
+            f"this client speaks protocol {spoken}, the running aleph-agentd knows up to {known}",
+            "aleph-agentctl upgrade-check",
+            code="protocol",
+        )
 
 
 def ping(_connection: Connection, _params: Params) -> object:

@@ -9,6 +9,7 @@ from .ancestry import describe
 from .rpc.connection import Connection
 
 _CLAIM = 200
+_MAX_PID = 2**22
 
 
 class Sessions:
@@ -26,7 +27,7 @@ class Sessions:
             session=nonce,
             peer=peer,
             project=directory(_claim(preamble, "project_dir") or _claim(preamble, "cwd")),
-            client=f"an MCP client (pid {_claim(preamble, 'client_pid') or peer.pid})",
+            client=f"an MCP client (pid {_pid(preamble) or peer.pid})",
             limits=limits,
             notices=notices,
             spending_refused=refused,
@@ -46,6 +47,12 @@ class Sessions:
             client=f"an RPC client (pid {peer.pid})",
             parents=describe(peer.pid),
         )
+
+
+def _pid(preamble: dict[str, Any]) -> int:
+    """Not a text: the owner reads it next to what the kernel says."""
+    value = preamble.get("client_pid")
+    return value if type(value) is int and 0 < value <= _MAX_PID else 0
 
 
 def _claim(preamble: dict[str, Any], name: str) -> str:

@@ -10,7 +10,7 @@ from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
 from .guest_keys import GuestKey, GuestKeys
 from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
-from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome
+from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
 from .inventory import Decide, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
@@ -18,7 +18,7 @@ from .passphrase import PassphraseFile
 from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
 from .timers import Timers
-from .troubles import KeyMissing, NetworkTrouble, StoreFull, StoreTrouble
+from .troubles import KeyMissing, NetworkTrouble, OtherKey, StoreFull, StoreTrouble
 
 __all__ = [
     "Signer",
@@ -43,6 +43,7 @@ __all__ = [
     "Ran",
     "GuestTrouble",
     "HostKeyChanged",
+    "RestartOutcome",
     "Inventory",
     "FreezeLog",
     "Decide",
@@ -63,4 +64,5 @@ __all__ = [
     "StoreTrouble",
     "StoreFull",
     "KeyMissing",
+    "OtherKey",
 ]

@@ -43,6 +43,15 @@ class EraseOutcome(StrEnum):
     REFUSED = "refused"
 
 
+class RestartOutcome(StrEnum):
+    """What a CRN said to a reboot or a reinstall."""
+
+    DONE = "done"
+    NOT_OFFERED = "not_offered"
+    """404: it has no such VM, or no such operation."""
+    REFUSED = "refused"
+
+
 class Hosts(Protocol):
     """The CRNs. `url` comes from our own row or the CRN list, never from an agent."""
 
@@ -60,6 +69,10 @@ class Hosts(Protocol):
 
     async def erase(self, url: str, item_hash: str) -> EraseOutcome:
         """Stop the VM and delete its volumes. Raises KeyMissing without a key."""
+        ...
+
+    async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
+        """Reboot a VM; with `wipe` from its first image. Raises KeyMissing without a key."""
         ...
 
     async def ssh_answers(self, host: str, port: int) -> bool:

@@ -1,10 +1,11 @@
 """Prices, balances and CRNs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from ..domain.gpu import Tiers
 from ..domain.model import Crn, Expense, SignedMessage
 
 
@@ -14,6 +15,8 @@ class Price:
 
     cu_rate: Decimal
     """Units per second."""
+    gpus: Tiers = field(default_factory=dict)
+    """What VMs with a GPU come in and cost."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from ..domain.crn import Gpu
 from ..domain.model import Crn, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 
 
@@ -55,6 +56,7 @@ class InstanceSpec:
     stamp: Stamp
     guest_pubkey: str = ""
     """The daemon's own key into this VM, beside its renter's."""
+    gpu: Gpu | None = None
 
 
 class Signer(Protocol):

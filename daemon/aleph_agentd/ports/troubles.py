@@ -20,3 +20,7 @@ class StoreFull(StoreTrouble):
 
 class KeyMissing(Exception):
     """There is no usable key; the message says why, in one line."""
+
+
+class OtherKey(KeyMissing):
+    """There is a key, but not the one that the inventory was made with."""

@@ -8,6 +8,7 @@ from ..ports import Inventory
 from .asked import ExtendRequest, caller_of, request_of
 from .extender import Extender
 from .provisioner import Provisioner
+from .publisher import Publisher
 from .quotes import CreateRequest, Planner
 from .treasury import Treasury
 
@@ -30,10 +31,12 @@ class Executor:
         planner: Planner,
         provisioner: Provisioner,
         extender: Extender,
+        publisher: Publisher,
         clock: Clock,
     ) -> None:
         self._inventory, self._treasury, self._planner = inventory, treasury, planner
         self._provisioner, self._extender, self._clock = provisioner, extender, clock
+        self._publisher = publisher
 
     def check_policy(self, approval: Approval) -> None:
         """Denied when the owner's limits are not the ones that it was asked under."""
@@ -69,6 +72,7 @@ class Executor:
             )
         self._check_price(approval, await self._extender.case(vm, request.hours))
         await self._extender.extend(vm, request.hours, caller_of(approval), approval=approval)
+        await self._publisher.run()
         return vm.item_hash
 
     def _check_price(self, approval: Approval, case: policy.Case) -> None:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from ..domain.breaker import ALL_CRNS, ALL_FAILURES, CRN_FAILURES, Breaker, Failure
+from ..domain.breaker import ALL_CRNS, ALL_FAILURES, CRN_FAILURES, WINDOW, Breaker, Failure
 from ..domain.clock import Clock, iso, span
 from ..domain.errors import Unavailable
 from ..domain.model import Crn, Vm
@@ -48,6 +48,12 @@ class Breakers:
         """The CRNs on which nothing is to be tried now."""
         now = self._clock.now()
         return frozenset(crn for crn, breaker in self._crns.items() if breaker.open_until(now))
+
+    def failures(self) -> dict[str, int]:
+        """How often each CRN failed lately; none of them for those where nothing did."""
+        since = self._clock.now() - WINDOW
+        counts = {crn: sum(one.at > since for one in kept.seen) for crn, kept in self._crns.items()}
+        return {crn: count for crn, count in counts.items() if count}
 
     def check(self) -> None:
         """Raises Unavailable while no create is to be tried anywhere."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..domain import money
 from ..domain.clock import Clock, iso
-from ..domain.drift import DAY, Comparison, compare, whole_lives
+from ..domain.drift import DAY, REPRICED, Comparison, compare, whole_lives
 from ..domain.errors import Refusal
 from ..domain.model import LIVE, Vm
 from ..ports import Inventory, Market, NetworkTrouble, StoreTrouble
@@ -24,6 +24,8 @@ MOST_VMS = 5000
 LOOKS_BACK = timedelta(days=8)
 """A VM that began before that, and has ended now, is compared by its last day alone."""
 _AT_ONCE = 100
+_LOOKS_BACK = 1000
+"""Movements of money."""
 _NAMED = 3
 DRIFT = "the network's charges are more than 5 % off the books"
 OVERRUN = "what is spent and reserved has grown past a limit while VMs ran"
@@ -44,6 +46,7 @@ class Expenses:
         self._seen = Comparison(datetime.fromtimestamp(0, UTC))
         self._late_units = 0
         self._told: dict[str, int] = {}
+        self._first = True
         self.trouble = "not compared yet"
         """Why the last comparison could not be made; empty when it was."""
 
@@ -112,7 +115,9 @@ class Expenses:
                 after = page[-1].item_hash
             if added:
                 log.warning("reserved %d units more for %d VMs", sum(added.values()), len(added))
+            if added or await self._grew_in_an_earlier_life(now):
                 await self._look_for_overrun(now)
+            self._first = False
         except Refusal as moved:  # the page's last row was removed meanwhile: the next pass sees the rest
             log.info("reprice: %s", moved.message)
         except StoreTrouble as trouble:
@@ -139,6 +144,11 @@ class Expenses:
         except NetworkTrouble as trouble:
             log.info("reprice: %s", trouble)
         return told, price
+
+    async def _grew_in_an_earlier_life(self, now: datetime) -> bool:
+        """Which may have died before it looked whether that is too much."""
+        moved = await self._inventory.ledger(_LOOKS_BACK) if self._first else []
+        return any(movement.cause == REPRICED and movement.at > now - DAY for movement in moved)
 
     async def _look_for_overrun(self, now: datetime) -> None:
         limits, bound = self._treasury.limits, await self._inventory.exposure("", now)

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from ..domain.caller import Caller
-from ..domain.compute_units import DISK_MIB, MEMORY_MIB
 from ..domain.model import Stamp, Vm, VmState
 from ..ports import InstanceSpec
 from .quotes import Plan
@@ -11,17 +10,17 @@ from .quotes import Plan
 
 def instance_spec(plan: Plan, payer: str, rootfs: str, lease: Stamp, guest_pubkey: str = "") -> InstanceSpec:
     """What the INSTANCE message says. No name, no purpose: it is public for ever (rules.md 10)."""
-    units = plan.request.compute_units
     return InstanceSpec(
         payer=payer,
         crn=plan.crn,
-        vcpus=units,
-        memory_mib=units * MEMORY_MIB,
-        disk_mib=units * DISK_MIB,
+        vcpus=plan.size.vcpus,
+        memory_mib=plan.size.memory_mib,
+        disk_mib=plan.size.disk_mib,
         rootfs=rootfs,
         ssh_pubkey=plan.request.ssh_pubkey,
         stamp=lease,
         guest_pubkey=guest_pubkey,
+        gpu=plan.gpu,
     )
 
 
@@ -46,7 +45,7 @@ def new_row(
         crn_hash=plan.crn.hash,
         crn_name=plan.crn.name,
         crn_url=plan.crn.url,
-        compute_units=plan.request.compute_units,
+        compute_units=plan.size.compute_units,
         vcpus=spec.vcpus,
         memory_mib=spec.memory_mib,
         disk_mib=spec.disk_mib,

@@ -16,6 +16,7 @@ from ..domain.approvals import Approval
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Conflict, Refusal, Unavailable
+from ..domain.gpu import plain_size
 from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
 from ..domain.projects import budgets_of
 from ..ports import Guests, Inventory, KeyMissing, KeyPair, Market, NetworkTrouble, Signer
@@ -24,6 +25,7 @@ from .birth import Birth, Stillborn
 from .freezes import Freezes
 from .intents import instance_spec, new_row
 from .jobs import Jobs
+from .own_key import no_key
 from .quotes import CreateRequest, Plan, Planner
 from .teardown import Teardown
 from .treasury import Treasury, moved_too_far
@@ -95,7 +97,7 @@ class Provisioner:
         if self.draining:
             raise Unavailable("aleph-agentd is stopping.", "Send the same call again in a few seconds.")
         if self._signer.trouble:
-            raise _no_key(self._signer.trouble)
+            raise no_key(self._signer.trouble)
         self._freezes.check("create", caller)
         for gate in self.gates:
             gate()
@@ -115,9 +117,11 @@ class Provisioner:
             if vm.name != request.name or vm.state not in LEASED:
                 continue
             asked_end = self._clock.now() + timedelta(seconds=request.ttl_s)
-            same = (vm.session, vm.compute_units, vm.os_image) == (
+            wanted = plain_size(request.compute_units)
+            same = not request.gpu and (vm.session, vm.compute_units, vm.memory_mib, vm.os_image) == (
                 caller.session,
-                request.compute_units,
+                wanted.compute_units,
+                wanted.memory_mib,
                 request.os_image,
             )
             if same and vm.expires_at + _SAME_LEASE_TOLERANCE >= asked_end:
@@ -192,8 +196,7 @@ class Provisioner:
     async def _admit_again(self, order: Order, avoid: frozenset[str]) -> Vm:
         """The next attempt, on the next best CRN; what refuses it is told along with what went before."""
         try:
-            crn, reason = await self._planner.place(order.plan.request, order.caller, avoid)
-            order.plan = Plan(order.plan.request, crn, order.plan.rate, reason, None)
+            order.plan = await self._planner.again(order.plan, order.caller, avoid)
             return await self._admit(order)
         except Refusal as refusal:
             order.tried.append(refusal.message)
@@ -220,7 +223,7 @@ class Provisioner:
             create = await self._signer.sign_instance(spec)
             forgets = await self._signer.sign_forgets(create.item_hash, spec.payer, FORGETS_PER_VM)
         except KeyMissing as missing:
-            raise _no_key(str(missing)) from missing
+            raise no_key(str(missing)) from missing
         await self._check_estimate(create, plan)
         case = await self._planner.case(plan, order.caller, confirmed=True)
         if order.approval is not None:
@@ -272,12 +275,4 @@ def _failure(name: str, tried: list[str]) -> Unavailable:
         "Nothing of it stays: what was begun is being torn down (aleph_list_my_vms shows it). Try again, or name another CRN.",
         code="create_failed",
         data={"tried": tried},
-    )
-
-
-def _no_key(why: str) -> Unavailable:
-    return Unavailable(
-        f"There is no usable key: {why}.",
-        "Ask the owner to put it right and to run: systemctl --user restart aleph-agentd",
-        code="no_key",
     )

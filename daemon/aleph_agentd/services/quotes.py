@@ -3,19 +3,21 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
 from ..domain import money, policy
 from ..domain.caller import Caller
-from ..domain.compute_units import DISK_MIB, MEMORY_MIB
-from ..domain.errors import BadInput, Refusal, Unavailable
-from ..domain.model import Crn
+from ..domain.crn import Crn, Gpu
+from ..domain.errors import BadInput, NotFound, Refusal, Unavailable
+from ..domain.gpu import Size, gpu_size, offer, plain_size, wanted_tiers
 from ..domain.placement import Need, choose
 from ..ports import Market, NetworkTrouble
 from .breakers import Breakers
 from .treasury import Quote, Treasury, moved_too_far
+
+_MODELS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,10 @@ class CreateRequest:
     ssh_pubkey: str
     purpose: str = ""
     max_hourly_units: int | None = None
+    gpu: str = ""
+    """A model, or `any`; the size goes by it then."""
+    accept_terms: str = ""
+    """The hash of a CRN's terms that the caller accepts."""
 
     @property
     def ttl_s(self) -> int:
@@ -38,7 +44,9 @@ class CreateRequest:
 
     def fingerprint(self) -> tuple[object, ...]:
         """What a quote is bound to."""
-        return (self.name, self.crn, self.compute_units, self.ttl_hours, self.os_image, self.max_hourly_units)
+        where = (self.crn, self.gpu, self.accept_terms)
+        size = (self.compute_units, self.ttl_hours, self.os_image, self.max_hourly_units)
+        return (self.name, *where, *size)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,8 @@ class Plan:
     why: str
     quote: Quote | None
     """The quote that the caller saw and now confirms; None when there is none."""
+    size: Size
+    gpu: Gpu | None = None
 
     @property
     def hourly_units(self) -> int:
@@ -89,14 +99,45 @@ class Planner:
             raise BadInput(
                 f"There is no image {request.os_image[:40]!r}.", f"Use one of: {', '.join(sorted(images))}."
             )
-        rate = await self._treasury.cu_rate() * request.compute_units
         quote = (
             self._treasury.find_quote(caller.session, request.fingerprint(), quote_id) if confirmed else None
         )
-        if quote and not moved_too_far(quote.rate, rate):
-            return Plan(request, quote.crn, rate, "as quoted", quote)
+        if quote:
+            plan = await self._priced(request, quote.crn, "as quoted", quote)
+            if not moved_too_far(quote.rate, plan.rate):
+                return plan
         crn, why = await self.place(request, caller)
-        return Plan(request, crn, rate, why, None)
+        return await self._priced(request, crn, why)
+
+    async def again(self, plan: Plan, caller: Caller, avoid: frozenset[str]) -> Plan:
+        """The same on another CRN, at the same price: a GPU is of the same model."""
+        request = replace(plan.request, gpu=plan.gpu.model) if plan.gpu else plan.request
+        crn, why = await self.place(request, caller, avoid)
+        moved = await self._priced(request, crn, why)
+        return replace(moved, request=plan.request, rate=plan.rate)
+
+    async def _priced(self, request: CreateRequest, crn: Crn, why: str, quote: Quote | None = None) -> Plan:
+        if not request.gpu:
+            rate = await self._treasury.cu_rate() * request.compute_units
+            return Plan(request, crn, rate, why, quote, plain_size(request.compute_units))
+        found = offer(crn, request.gpu, await self._treasury.gpu_tiers())
+        if found is None:
+            raise Unavailable(
+                f"CRN {crn.name} has no such GPU free any more.", "Call again for another offer."
+            )
+        gpu, tier = found
+        return Plan(request, crn, tier.rate, f"{gpu.model}; {why}", quote, gpu_size(tier), gpu)
+
+    async def need(self, units: int, gpu: str) -> Need:
+        """What a VM of this size, or with this GPU, needs. Raises NotFound for a GPU that is not sold."""
+        size = plain_size(units)
+        tiers = await self._treasury.gpu_tiers() if gpu else {}
+        if gpu and not wanted_tiers(gpu, tiers):
+            models = ", ".join(sorted(tier.model for tier in tiers.values())[:_MODELS]) or "none now"
+            raise NotFound(
+                f"The network sells no GPU {gpu[:40]!r}.", f"It sells: {models}; or take any.", code="no_gpu"
+            )
+        return Need(size.vcpus, size.memory_mib, size.disk_mib, gpu.strip().lower(), tiers)
 
     async def place(
         self, request: CreateRequest, caller: Caller, avoid: frozenset[str] = frozenset()
@@ -108,11 +149,17 @@ class Planner:
             raise Unavailable(
                 f"The list of CRNs is not known now: {trouble}.", "Try again in a minute."
             ) from trouble
-        need = Need(
-            request.compute_units, request.compute_units * MEMORY_MIB, request.compute_units * DISK_MIB
+        limits = self._treasury.limits_of(caller)
+        pick = partial(
+            choose,
+            listed.crns,
+            await self.need(request.compute_units, request.gpu),
+            wanted=request.crn,
+            allowed=limits.allowed_crns,
+            failures=self.breakers.failures(),
+            accept={request.accept_terms} | (limits.accept_terms or frozenset()),
+            dice=self._dice,
         )
-        allowed = self._treasury.limits_of(caller).allowed_crns
-        pick = partial(choose, listed.crns, need, wanted=request.crn, allowed=allowed, dice=self._dice)
         try:
             choice = pick(avoid=avoid | self.breakers.avoided())
         except Unavailable:
@@ -129,7 +176,7 @@ class Planner:
             project=caller.project,
             os_image=plan.request.os_image,
             crn_hash=plan.crn.hash,
-            compute_units=plan.request.compute_units,
+            compute_units=plan.size.compute_units,
             lifetime_s=plan.request.ttl_s,
             hourly_units=plan.hourly_units,
             estimate_units=plan.estimate_units,

@@ -4,7 +4,8 @@ Told once at 24 hours and once at 6. Below `teardown_below_runway_minutes`, if t
 lease ends next goes first, and the next one only when that one's billing has ended and the balance still does not
 last. An unknown balance or burn ends nothing, and two looks in a row must agree. One balance that is told wrongly must
 not cost everything: in one spell of low balance at most `MOST_ENDED` VMs, or half of them, are ended; then it
-stops and asks the owner, who can raise the balance, destroy VMs, or leave it to their leases.
+stops and asks the owner, who can raise the balance, destroy VMs, or leave it to their leases. A restart is no new
+spell: what was ended is told by events, each of them written before its teardown is ordered.
 """
 
 import logging
@@ -26,6 +27,9 @@ INTERVAL_S = 60.0
 LEVELS_S = (24 * 3600, 6 * 3600)
 _AGREE = 2
 _LISTED = 1000
+_LOOKS_BACK = 10_000
+"""Events."""
+ENDED, LASTS_AGAIN = "ended_for_balance", "balance_lasts"
 
 
 class Runway:
@@ -38,6 +42,7 @@ class Runway:
         self._level = 0
         self._low_looks = 0
         self._ended: dict[str, None] = {}
+        self._remembers = False
         self._most = 0
         self._halted = False
         self._at: datetime | None = None
@@ -69,30 +74,58 @@ class Runway:
     async def _shorten(self) -> None:
         limit, left = self._treasury.limits.teardown_below_runway_minutes, self.left_s
         if limit is None or left is None or left >= limit * 60:
-            self._low_looks, self._halted = 0, False
-            self._ended.clear()
+            self._low_looks, self._halted, self._most = 0, False, 0
+            if limit is not None:
+                await self._end_the_spell()
             return
         self._low_looks += 1
         leased = await self._inventory.page(states=sorted(LEASED), limit=_LISTED)
-        if self._low_looks < _AGREE or not leased or await self._one_is_ending():
+        if self._low_looks < _AGREE or not leased:
             return
-        if not self._ended:
-            self._most = max(1, min(MOST_ENDED, len(leased) // 2))
-        if len(self._ended) >= self._most:
+        await self._remember()
+        cut = [vm for vm in leased if vm.item_hash in self._ended]
+        if not cut and await self._one_is_ending():
+            return
+        self._most = self._most or max(1, min(MOST_ENDED, (len(leased) + len(self._ended)) // 2))
+        if not cut and len(self._ended) >= self._most:
             self._halted = True
             return
-        await self._end(min(leased, key=lambda vm: vm.expires_at), left)
+        await self._end(min(cut or leased, key=lambda vm: vm.expires_at), left)
+
+    async def _remember(self) -> None:
+        """What an earlier life of the daemon ended in this spell."""
+        if self._remembers:
+            return
+        last = await self._inventory.last_event_id()
+        for event in await self._inventory.events(max(0, last - _LOOKS_BACK), _LOOKS_BACK):
+            if event.kind == ENDED:
+                self._ended[event.item_hash] = None
+            elif event.kind == LASTS_AGAIN:
+                self._ended.clear()
+        self._remembers = True
+
+    async def _end_the_spell(self) -> None:
+        await self._remember()
+        if self._ended:
+            text = "the balance lasts again, or nothing costs anything any more"
+            await self._inventory.record(LASTS_AGAIN, "", text, self._clock.now())
+            self._ended.clear()
 
     async def _one_is_ending(self) -> bool:
         return any(vm.billing for vm in (await self._inventory.known(list(self._ended))).values())
 
     async def _end(self, vm: Vm, left: int) -> None:
-        self._ended[vm.item_hash] = None
         cause = f"the balance lasts only {span(left)}"
+        if vm.item_hash not in self._ended:
+            self._ended[vm.item_hash] = None
+            await self._tell_of(vm, cause)
         self._teardown.start(await self._teardown.order(vm.item_hash, cause))
-        await self._inventory.record(
-            "ended_for_balance", vm.item_hash, f"{vm.name}: {cause}", self._clock.now()
-        )
+
+    async def _tell_of(self, vm: Vm, cause: str) -> None:
+        try:
+            await self._inventory.record(ENDED, vm.item_hash, f"{vm.name}: {cause}", self._clock.now())
+        except StoreTrouble as trouble:
+            log.warning("that %s ends was not kept as an event: %s", vm.name, trouble)
 
     # ------------------------------------------------------------------ what people see
 

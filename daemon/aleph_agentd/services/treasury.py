@@ -12,10 +12,12 @@ from ..domain import money
 from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Unavailable
+from ..domain.gpu import Tiers
 from ..domain.limits import Limits, tighten
 from ..domain.model import LIVE, Crn, Exposure, Vm
 from ..domain.projects import budgets_of, for_project
 from ..ports import Inventory, Market, NetworkTrouble, Signer
+from .own_key import no_key
 
 PRICE_UNIT_CHANGED = "price_unit_changed"
 QUOTE_VALID_S = 600
@@ -100,6 +102,8 @@ class Treasury:
     async def balance(self) -> int:
         """The payer's balance in units."""
         if not self.payer:
+            if self._signer.trouble:
+                raise no_key(self._signer.trouble)
             raise Unavailable(
                 "There is no payer: the daemon has no key and no HUMAN_ADDRESS.",
                 "Ask the owner to set ALEPH_AGENT_PRIVATE_KEY_PATH or ALEPH_AGENT_HUMAN_ADDRESS and to restart aleph-agentd.",
@@ -144,6 +148,21 @@ class Treasury:
                 code=PRICE_UNIT_CHANGED,
             )
         return rate
+
+    async def gpu_tiers(self) -> Tiers:
+        """How GPUs are sold now; what no GPU costs is left out."""
+        try:
+            tiers = (await self._market.price()).gpus
+        except NetworkTrouble as trouble:
+            raise Unavailable(
+                f"The live price of GPUs is not known now: {trouble}.", "Try again in a minute."
+            ) from trouble
+        low, high = money.CU_HOUR_RANGE_UNITS
+        return {
+            model: tier
+            for model, tier in tiers.items()
+            if low <= money.hourly_units(tier.rate / tier.compute_units) <= high
+        }
 
     async def overview(self, session: str, uid: int = -1, project: str = "") -> Overview:
         """What is bound now; reads the database again only when it changed, or after 2 seconds."""

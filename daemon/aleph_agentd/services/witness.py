@@ -21,6 +21,7 @@ from ..ports import (
     Notified,
     NotifyOutcome,
     Rejection,
+    RestartOutcome,
     Signer,
 )
 from .auditor import Auditor
@@ -154,6 +155,17 @@ class WitnessedHosts:
             outcome = str(answer)
         finally:
             self._auditor.note(SENT, f"signed erase to {url}: {outcome}", item_hash)
+        return answer
+
+    async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
+        """See ports.Hosts. It is signed."""
+        outcome = "not known whether it took effect"
+        try:
+            answer = await self._hosts.restart(url, item_hash, wipe=wipe)
+            outcome = str(answer)
+        finally:
+            what = "reinstall" if wipe else "reboot"
+            self._auditor.note(SENT, f"signed {what} to {url}: {outcome}", item_hash)
         return answer
 
     async def execution(self, url: str, item_hash: str) -> Execution | None:

@@ -4,16 +4,28 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ..domain.caller import Caller, Progress
 from ..services.core import Services
 
+_BOUNDS = ("minLength", "maxLength", "maxItems", "minimum", "maximum", "exclusiveMinimum")
+_UNSAID = (None, "", False)
+"""Defaults that nobody has to be told."""
+
 
 class Arguments(BaseModel):
-    """Base of all arguments: unknown ones are errors, NaN and infinity are not numbers."""
+    """Base of all arguments: unknown ones are errors, NaN, infinity, true and false are not numbers."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
+        # pydantic would take true for one: an hour, a compute unit.
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("it is neither true nor false")
+        return value
 
 
 class Answer(BaseModel):
@@ -80,7 +92,10 @@ class Tool:
 
 
 def lean_arguments(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same for arguments, whose schema a model reads: an optional one is left out, not said to be null."""
+    """The same for arguments, whose schema a model reads: an optional one is left out, not said to be null.
+
+    Bounds are left out as well: they are far from what is meant, and the daemon checks them and says them.
+    """
     lean_schema: dict[str, Any] = lean(schema)
     lean_schema.pop("description", None)  # of the class, for us
     properties = lean_schema.get("properties", {})
@@ -91,12 +106,14 @@ def lean_arguments(schema: dict[str, Any]) -> dict[str, Any]:
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
     branches = [branch for branch in field.get("anyOf", []) if branch != {"type": "null"}]
     rest = {
-        key: value for key, value in field.items() if (key, value) not in (("default", None), ("default", ""))
+        key: value
+        for key, value in field.items()
+        if key not in _BOUNDS and not (key == "default" and value in _UNSAID)
     }
     if len(branches) != 1:
         return rest
     del rest["anyOf"]
-    return {**branches[0], **rest}
+    return _without_null({**branches[0], **rest})
 
 
 def lean(schema: Any) -> Any:

@@ -10,7 +10,7 @@ from ..domain.clock import iso, span
 from ..domain.compute_units import TIERS, check_tier
 from ..domain.errors import Denied, Unavailable, Unknown
 from ..domain.model import LEASED, Vm, VmState
-from ..domain.names import check_name, check_ssh_pubkey
+from ..domain.names import check_name, check_ssh_pubkey, one_line
 from ..services.provisioner import PATIENCE_S
 from ..services.quotes import CreateRequest, Plan
 from .awaiting import AWAITING, awaiting
@@ -35,16 +35,18 @@ class CreateArguments(Arguments):
         description="Each: 1 vCPU, 2 GiB RAM, 20 GiB disk",
         json_schema_extra={"enum": list(TIERS)},
     )
+    gpu: str = Field("", max_length=40, description="any, or a model; sets the size")
     ttl_hours: float | None = Field(None, gt=0, le=8760, description="Lease; then the VM is destroyed")
     os_image: str | None = Field(None, max_length=64, description="ubuntu22, ubuntu24 or debian12")
     dry_run: bool = Field(False, description="Only quote")
-    purpose: str = Field("", max_length=200)
+    purpose: Annotated[str, AfterValidator(one_line)] = Field("", max_length=200)
     confirmed: bool = Field(False, description="Yes to the price just quoted for the same arguments")
     max_hourly_cost: float | None = Field(None, gt=0, le=1e6, description="Credits per hour, at most")
     ssh_pubkey: Annotated[str, AfterValidator(check_ssh_pubkey)] = Field(
         "", max_length=2000, description="Default: the owner's"
     )
     quote_id: str = Field("", max_length=40)
+    accept_terms: str = Field("", max_length=100, description="Hash of the CRN's terms, if the user accepts")
 
 
 class Created(Answer):
@@ -60,6 +62,7 @@ class Created(Answer):
     crn_name: str = ""
     crn_url: str = ""
     placement: str = ""
+    terms_accepted: str = ""
     hourly_cost: float
     hourly_cost_usd: float
     total_cost_estimate: float
@@ -128,6 +131,7 @@ async def _let_a_human_decide(call: Call, plan: Plan) -> Created:
         crn_name=plan.crn.name,
         crn_url=plan.crn.url,
         placement=plan.why,
+        terms_accepted=plan.crn.terms_and_conditions,
         **_prices(plan.hourly_units, plan.estimate_units),
         **awaiting(approval, plan.request.name),
     )
@@ -153,6 +157,8 @@ def _request(call: Call, arguments: CreateArguments) -> CreateRequest:
         os_image=arguments.os_image or services.default_os_image,
         ssh_pubkey=pubkey,
         purpose=arguments.purpose,
+        gpu=arguments.gpu.strip(),
+        accept_terms=arguments.accept_terms.strip(),
         max_hourly_units=None if most is None else money.parse_amount(f"{most:.6f} cr"),
     )
 
@@ -193,7 +199,8 @@ async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
     warnings = await call.services.planner.objections(plan, call.caller)
     limits = call.services.treasury.limits_of(call.caller)
     asks = plan.estimate_units > limits.cost_threshold_units
-    price = f"{plan.request.name}: {plan.request.compute_units} CU for {plan.request.ttl_hours:g} h on {plan.crn.name} costs {money.show(plan.estimate_units)}"
+    gpu = f" with {plan.gpu.model}" if plan.gpu else ""
+    price = f"{plan.request.name}: {plan.size.compute_units} CU{gpu} for {plan.request.ttl_hours:g} h on {plan.crn.name} costs {money.show(plan.estimate_units)}"
     return Created(
         **await footer(call),
         name=plan.request.name,
@@ -201,6 +208,7 @@ async def _quoted(call: Call, plan: Plan, *, dry_run: bool) -> Created:
         crn_name=plan.crn.name,
         crn_url=plan.crn.url,
         placement=plan.why,
+        terms_accepted=plan.crn.terms_and_conditions,
         **_prices(plan.hourly_units, plan.estimate_units),
         requires_confirmation=asks,
         confirmation_message=f"{price}, above the threshold of {money.show(limits.cost_threshold_units)}. If the user agrees, call again with the same arguments and confirmed=true within 10 minutes."

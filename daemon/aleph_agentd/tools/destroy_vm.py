@@ -1,44 +1,71 @@
 """aleph_destroy_vm: end a VM before its lease does."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BaseModel, Field, model_validator
 
 from ..domain import money
-from ..domain.errors import Denied
 from ..domain.model import TOMBSTONES, Vm
 from .base import Answer, Arguments, Call, Tool
-from .ownership import may_act, resolve
+from .destroy_many import MOST, choose, destroy
+from .ownership import may_act, resolve, same_key
 from .views import footer
 
 _WAIT_S = 30.0
 
 
 class DestroyArguments(Arguments):
-    """Which."""
+    """One VM, or a filter; then the list of it with its token."""
 
-    item_hash: str = Field(min_length=1, max_length=128, description="Hash, or name of a VM of this session")
+    item_hash: str = Field("", max_length=128, description="Hash, or name of a VM of this session")
+    filter: Literal["expired", "mine"] | None = Field(None, description="Several: lists them with a token")
+    item_hashes: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list, max_length=MOST, description="Exactly those listed, to confirm"
+    )
+    token: str = Field("", max_length=64)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = bool(self.item_hash.strip()), self.filter is not None, bool(self.item_hashes)
+        if sum(ways) != 1 or bool(self.token) != bool(self.item_hashes):
+            raise ValueError("give item_hash, or filter, or item_hashes with their token")
+        return self
+
+
+class Chosen(BaseModel):
+    """One of several."""
+
+    item_hash: str
+    name: str
+    status: str
 
 
 class Destroyed(Answer):
     """`destroyed`: the network confirmed it. `destroying`: ordered, retried until it does."""
 
     status: str
-    item_hash: str
-    name: str
+    item_hash: str = ""
+    name: str = ""
     runtime_minutes: float
     estimated_cost_incurred: float
     estimated_cost_incurred_usd: float
     billing_ended: bool
     note: str = ""
+    vms: list[Chosen] = Field(default_factory=list)
+    token: str = Field("", description="Confirms exactly these VMs")
 
 
 async def run(call: Call, arguments: DestroyArguments) -> Destroyed:
     """Order the teardown and wait for it a while; it goes on without us."""
+    if arguments.filter:
+        return Destroyed(**await footer(call), **await choose(call, arguments.filter))
+    if arguments.item_hashes:
+        ended = await destroy(call, arguments.item_hashes, arguments.token, _WAIT_S)
+        return Destroyed(**await footer(call), **ended)
     vm = await resolve(call, arguments.item_hash.strip())
     may_act(call, vm)
-    _same_key(call, vm)
+    same_key(call, vm)
     if vm.state not in TOMBSTONES:
         vm = await call.services.teardown.order(
             vm.item_hash, f"destroyed by {call.caller.client or 'a session'}"
@@ -47,17 +74,6 @@ async def run(call: Call, arguments: DestroyArguments) -> Destroyed:
         await asyncio.wait({call.services.teardown.start(vm)}, timeout=_WAIT_S)
         vm = await call.services.teardown.row(vm.item_hash) or vm
     return Destroyed(**await footer(call, vm), **_summary(call, vm))
-
-
-def _same_key(call: Call, vm: Vm) -> None:
-    """The mission's guard: only the key that created a VM can end it."""
-    signer = call.services.signer
-    if not signer.trouble and vm.signer and vm.signer != signer.address:
-        raise Denied(
-            f"{vm.name} was created with the key {vm.signer}; the daemon now has {signer.address}, which cannot end it.",
-            "Ask the owner to give the daemon the former key back (ALEPH_AGENT_PRIVATE_KEY_PATH).",
-            code="other_key",
-        )
 
 
 def _summary(call: Call, vm: Vm) -> dict[str, Any]:
@@ -85,7 +101,7 @@ def _summary(call: Call, vm: Vm) -> dict[str, Any]:
 TOOL = Tool(
     name="aleph_destroy_vm",
     title="Destroy VM",
-    description="End a VM now, for good, and stop its cost. Its disks are lost. Answers with runtime and cost.",
+    description="End a VM now, for good, and stop its cost. Its disks are lost. A filter destroys nothing yet: it lists what a second call confirms.",
     arguments=DestroyArguments,
     answer=Destroyed,
     run=run,

@@ -1,12 +1,16 @@
 """aleph_list_crns: where a VM could run, best first."""
 
+from decimal import Decimal
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
+from ..domain import money
 from ..domain.clock import span
-from ..domain.compute_units import DISK_MIB, MEMORY_MIB
 from ..domain.errors import Unavailable
+from ..domain.gpu import ANY
 from ..domain.model import Crn
-from ..domain.placement import Need, rank
+from ..domain.placement import rank
 from ..ports import NetworkTrouble
 from .base import Answer, Arguments, Call, Tool
 from .views import footer
@@ -17,8 +21,10 @@ PAGE = 10
 class ListArguments(Arguments):
     """Filters that filter."""
 
-    min_compute_units: int = Field(1, ge=1, le=64, description="Room for this many compute units")
-    gpu: bool = Field(False, description="Only with a GPU")
+    min_compute_units: int = Field(1, ge=1, le=64, description="With room for")
+    gpu: bool = Field(False, description="Only with a free GPU")
+    gpu_model: str = Field("", max_length=40)
+    sort: Literal["best", "cheapest"] = "best"
     name: str = Field("", max_length=80, description="Part of the CRN's name")
     page: int = Field(1, ge=1, le=1000)
 
@@ -32,7 +38,11 @@ class CrnView(BaseModel):
     score: float
     version: str
     has_gpu: bool
-    terms_and_conditions: str
+    terms_and_conditions: str = Field(description="To be accepted by hash: accept_terms of aleph_create_vm")
+    gpus: list[str] = Field(default_factory=list, description="Free models")
+    hourly_cost: float
+    hourly_cost_usd: float
+    recent_failures: int = 0
     free_memory_mib: int
     cpu_count: int
 
@@ -57,12 +67,19 @@ async def run(call: Call, arguments: ListArguments) -> CrnPage:
         ) from trouble
     units = arguments.min_compute_units
     part = arguments.name.strip().lower()
-    able = rank(listed.crns, Need(units, units * MEMORY_MIB, units * DISK_MIB, arguments.gpu))
+    wish = arguments.gpu_model.strip() or (ANY if arguments.gpu else "")
+    need = await call.services.planner.need(units, wish)
+    failures = call.services.planner.breakers.failures()
+    able = rank(listed.crns, need, failures, cheapest=arguments.sort == "cheapest")
+    cu_rate = await call.services.treasury.cu_rate()
     found = [crn for crn in able if part in crn.name.lower()]
     start = (arguments.page - 1) * PAGE
     return CrnPage(
         **await footer(call),
-        crns=[_view(crn) for crn in found[start : start + PAGE]],
+        crns=[
+            _view(crn, need.price(crn) or cu_rate * units, failures.get(crn.hash, 0))
+            for crn in found[start : start + PAGE]
+        ],
         total=len(found),
         page=arguments.page,
         pages=max(1, -(-len(found) // PAGE)),
@@ -70,7 +87,7 @@ async def run(call: Call, arguments: ListArguments) -> CrnPage:
     )
 
 
-def _view(crn: Crn) -> CrnView:
+def _view(crn: Crn, rate: Decimal, failed: int) -> CrnView:
     return CrnView(
         hash=crn.hash,
         name=crn.name,
@@ -81,6 +98,10 @@ def _view(crn: Crn) -> CrnView:
         terms_and_conditions=crn.terms_and_conditions,
         free_memory_mib=crn.free_memory_mib,
         cpu_count=crn.cpu_count,
+        gpus=sorted({gpu.model for gpu in crn.gpus}),
+        hourly_cost=money.in_credits(money.hourly_units(rate)),
+        hourly_cost_usd=money.in_usd(money.hourly_units(rate)),
+        recent_failures=failed,
     )
 
 

@@ -4,8 +4,10 @@ import re
 
 from ..domain.errors import Denied, NotFound
 from ..domain.model import LEASED, Vm
+from ..ports import KeyMissing, OtherKey
 from .base import Call
 
+_FORMER_KEY = "Ask the owner to give the daemon the former key back (ALEPH_AGENT_PRIVATE_KEY_PATH)."
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,3 +40,21 @@ def may_act(call: Call, vm: Vm) -> None:
         f"Ask the owner to run: aleph-agentctl destroy {vm.item_hash[:16]}   (or: extend)",
         code="not_yours",
     )
+
+
+def same_key(call: Call, vm: Vm) -> None:
+    """The mission's guard: only the key that created a VM can end it. What it signed before is the owner's to use."""
+    try:
+        address = call.services.signer.address
+    except OtherKey as other:
+        if call.caller.peer.human:
+            return
+        raise Denied(f"{vm.name} cannot be ended. {other}.", _FORMER_KEY, code="other_key") from other
+    except KeyMissing:
+        return
+    if vm.signer and vm.signer != address:
+        raise Denied(
+            f"{vm.name} was created with the key {vm.signer}; the daemon now has {address}, which cannot end it.",
+            _FORMER_KEY,
+            code="other_key",
+        )

@@ -23,6 +23,7 @@ from . import (
     list_crns,
     list_my_vms,
     spend_report,
+    vm_power,
     wait_vm,
 )
 from .base import Answer, Arguments, Call, Tool
@@ -38,6 +39,7 @@ ALL: tuple[Tool, ...] = tuple(
         list_my_vms,
         extend_vm,
         destroy_vm,
+        vm_power,
         spend_report,
         freeze,
     )

@@ -42,7 +42,13 @@ def test_following_ends_well_with_ctrl_c(daemon, runtime_dir):
     """Ctrl-C is how one stops to watch, not a failure."""
     daemon.says("events.watch", watcher(2))
     command = [sys.executable, "-m", "aleph_agentd.control", "events", "--since", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # Whoever runs the tests in the background may have Ctrl-C ignored, which is inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        following = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with following as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("1 ")
         assert process.stdout.readline().startswith("2 ")

@@ -1,13 +1,16 @@
 """Which CRN gets a VM."""
 
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aleph_agentd.domain.errors import NotFound, Unavailable
+from aleph_agentd.domain.crn import Gpu
+from aleph_agentd.domain.errors import Denied, NotFound, Unavailable
+from aleph_agentd.domain.gpu import GpuTier
 from aleph_agentd.domain.model import Crn
 from aleph_agentd.domain.placement import Need, choose, fits, named, rank
 from support.fake_network import a_crn
@@ -15,6 +18,20 @@ from support.fake_network import a_crn
 NEED = Need(2, 4096, 40_960)
 DICE = random.Random(1)
 LIST = tuple(a_crn(number) for number in range(1, 8))
+ADA = Gpu("RTX 4000 ADA", "NVIDIA", "AD104GL", "0300", "10de:27b0")
+H100 = Gpu("H100", "NVIDIA", "GH100", "0302", "10de:2336")
+TIERS = {
+    "rtx 4000 ada": GpuTier("RTX 4000 ADA", 3, Decimal(36)),
+    "h100": GpuTier("H100", 24, Decimal(575)),
+}
+
+
+ROOM = {"free_memory_mib": 10**6, "free_disk_mib": 10**7}
+
+
+def a_gpu_need(wanted: str) -> Need:
+    """A VM with a GPU."""
+    return Need(1, 2048, 20_480, wanted, TIERS)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +60,38 @@ def test_just_enough_is_enough() -> None:
 
 
 def test_a_gpu_is_asked_only_when_it_is_needed() -> None:
-    """And then insisted upon."""
+    """And then insisted upon, with the size that comes with the model."""
     assert fits(a_crn(1), NEED) == ""
-    assert fits(a_crn(1), Need(1, 1, 1, gpu=True)) == "has no GPU"
-    assert fits(a_crn(1, has_gpu=True), Need(1, 1, 1, gpu=True)) == ""
+    assert fits(a_crn(1), a_gpu_need("any")) == "has no GPU free"
+    assert fits(a_crn(1, gpus=(ADA,)), a_gpu_need("any")) == ""
+    assert fits(a_crn(1, gpus=(ADA,)), a_gpu_need("h100")) == "has no GPU h100 free"
+    assert fits(a_crn(1, gpus=(H100,), cpu_count=23), a_gpu_need("h100")) == "has 23 CPUs"
+
+
+def test_any_gpu_is_the_cheapest_there_is_and_a_model_is_that_model() -> None:
+    """However good the dearer CRN's score is."""
+    crns = [a_crn(1, gpus=(H100,), **ROOM), a_crn(2, gpus=(H100, ADA), **ROOM), a_crn(3)]
+    for seed in range(5):
+        dice = random.Random(seed)
+        assert choose(crns, a_gpu_need("any"), dice=dice).crn.name == "crn-2"
+        assert choose(crns, a_gpu_need("h100"), dice=dice).crn.name in ("crn-1", "crn-2")
+        assert choose(crns, a_gpu_need("4000"), dice=dice).crn.name == "crn-2"
+    assert "cheapest GPU" in choose(crns, a_gpu_need("any"), dice=DICE).why
+
+
+def test_cheapest_goes_before_score_when_asked() -> None:
+    """Without a GPU every CRN costs the same."""
+    crns = [a_crn(1, gpus=(H100,), **ROOM), a_crn(2, gpus=(ADA,))]
+    assert [crn.name for crn in rank(crns, a_gpu_need("any"), cheapest=True)] == ["crn-2", "crn-1"]
+    assert [crn.name for crn in rank(crns, a_gpu_need("any"))] == ["crn-1", "crn-2"]
+
+
+def test_a_crn_that_failed_us_lately_comes_after_its_equals() -> None:
+    """And the answer says so when it is taken all the same."""
+    assert rank(LIST, NEED, {LIST[0].hash: 1})[0] == LIST[1]
+    why = choose(LIST[:1], NEED, failures={LIST[0].hash: 2}, dice=DICE).why
+    assert "2 recent failures" in why
+    assert "\n" not in why
 
 
 def test_the_best_come_first_by_score_then_memory_then_hash() -> None:
@@ -84,12 +129,16 @@ def test_a_crn_that_takes_another_s_hash_as_its_name_is_not_taken_for_it() -> No
         named([*LIST, thief], "03" * 32)
 
 
-def test_a_named_crn_is_taken_even_with_terms() -> None:
-    """Naming it is accepting; unnamed it is never chosen."""
+def test_terms_are_accepted_only_by_their_hash() -> None:
+    """Named or not; naming a CRN accepts nothing."""
     terms = a_crn(1, terms_and_conditions="ab" * 32)
-    assert choose([terms], NEED, wanted="crn-1", dice=DICE).crn == terms
+    with pytest.raises(Denied, match="ab" * 32) as refused:
+        choose([terms], NEED, wanted="crn-1", accept=["cd" * 32], dice=DICE)
+    assert f"accept_terms={'ab' * 32}" in refused.value.hint
     with pytest.raises(Unavailable, match="None of the 1"):
         choose([terms], NEED, dice=DICE)
+    for wanted in ("crn-1", ""):
+        assert choose([terms], NEED, wanted=wanted, accept=["ab" * 32], dice=DICE).crn == terms
 
 
 @given(st.integers(0, 10**9), st.sets(st.sampled_from([crn.hash for crn in LIST]), max_size=6))

@@ -15,6 +15,7 @@ from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway import mcp_session
 from aleph_agentd.gateway.lines import MAX_LINE
 from aleph_agentd.gateway.mcp_server import checked_listing
+from aleph_agentd.gateway.rpc.peer import Limits
 
 from .mcp_fixtures import MODERN, NONCE, FakeToolbox, McpServed, serving_mcp, tool
 from .rpc_fixtures import DEADLINE_S, until
@@ -302,6 +303,20 @@ async def test_a_drain_that_takes_too_long_cancels(tmp_path: Path) -> None:
         assert toolbox.cancelled == 1
 
 
+async def test_a_drain_does_not_wait_for_a_flood_s_turns(tmp_path: Path) -> None:
+    """Lines that came too fast would take days: the daemon stops without them."""
+    limits = Limits(requests_per_s=0.001, burst=500, uid_requests_per_s=0.001, uid_burst=500)
+    async with serving_mcp(tmp_path, FakeToolbox(), limits) as mcp:
+        raw = await mcp.handshaken()
+        raw.send(b"{}\n" * 1000)
+        while (await raw.next())["error"]:
+            [connection] = mcp.served.server._doors[0].connections
+            if connection.pace.wait_s():
+                break
+        async with asyncio.timeout(DEADLINE_S):
+            await mcp.served.server.close(0.01)
+
+
 async def test_a_new_list_of_tools_is_announced_in_both_eras(tmp_path: Path) -> None:
     """Legacy clients get a notification, modern ones on the stream they asked for."""
     toolbox = FakeToolbox()
@@ -389,9 +404,12 @@ async def test_a_session_is_opened_with_a_nonce_and_a_small_preamble_only(
         assert await client.call("ping")
 
 
-async def test_sessions_of_a_user_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["MAX_SESSIONS_PER_UID", "MAX_SESSIONS_PER_PROCESS"])
+async def test_sessions_of_a_user_and_of_a_process_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
     """Leaked shims of one user must not use the daemon up."""
-    monkeypatch.setattr("aleph_agentd.gateway.mcp_open.MAX_SESSIONS_PER_UID", 1)
+    monkeypatch.setattr(f"aleph_agentd.gateway.mcp_open.{limit}", 1)
     async with serving_mcp(tmp_path, FakeToolbox()) as mcp:
         await mcp.handshaken()
         async with mcp.served.client() as client:

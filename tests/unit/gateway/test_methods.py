@@ -22,6 +22,35 @@ async def test_hello_says_who_serves_and_what(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.parametrize("recorded", [{"client": "aleph-agent-mcp", "version": "0.0.1"}, {}, {"protocol": 0}])
+async def test_an_older_client_is_greeted(tmp_path: Path, recorded: dict[str, Any]) -> None:
+    """As it was recorded, with a protocol of its own or none at all."""
+    async with serving_mcp(tmp_path, FakeToolbox()) as mcp, mcp.served.client() as client:
+        assert (await client.call("hello", recorded))["protocol"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("hello", {"protocol": 2}), ("mcp.open", {"nonce": "0" * 32, "version": 2, "preamble": {}})],
+)
+async def test_a_client_that_is_too_new_gets_one_clear_error(
+    tmp_path: Path, method: str, params: dict[str, Any]
+) -> None:
+    """With the command that tells more; the connection lives on."""
+    async with serving_mcp(tmp_path, FakeToolbox()) as mcp, mcp.served.client() as client:
+        with pytest.raises(Refusal) as caught:
+            await client.call(method, params)
+        assert caught.value.code == "protocol" and "upgrade-check" in caught.value.hint
+        assert await client.call("ping")
+
+
+async def test_a_recorded_older_shim_gets_its_session(tmp_path: Path) -> None:
+    """What the first shim wrote: no version of the protocol, fewer claims."""
+    recorded = {"nonce": "ab" * 16, "preamble": {"client_pid": 4242, "cwd": "/home/a"}}
+    async with serving_mcp(tmp_path, FakeToolbox()) as mcp, mcp.served.client() as client:
+        assert (await client.call("mcp.open", recorded))["ok"] is True
+
+
 async def test_ping_tells_the_daemons_time(tmp_path: Path) -> None:
     """In ISO form, with its zone."""
     async with serving_mcp(tmp_path, FakeToolbox()) as mcp, mcp.served.client() as client:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,49 @@ async def test_one_client_too_many_is_told_so_and_leaving_makes_room(tmp_path: P
         await until(lambda: served.server.connections == 0)
         async with served.client() as second:
             assert await second.call("ping") == {"pong": True}
+
+
+async def test_one_process_cannot_take_all_the_connections(tmp_path: Path) -> None:
+    """The others of its user still come in; what it closes, it may open again."""
+    limits = Limits(connections=4, process_connections=2)
+    async with serving(tmp_path, {"ping": ping}, limits=limits) as served:
+        async with served.client() as first, served.client() as second:
+            for each in (first, second):
+                assert await each.call("ping") == {"pong": True}
+            async with served.client() as third:
+                with pytest.raises(Refusal) as caught:
+                    await third.call("ping")
+                assert caught.value.code == "unavailable"
+            assert await _another_process_says(request(7), served.path) == [1, 7, None, {"pong": True}]
+        await until(lambda: served.server.connections == 0)
+        async with served.client() as again:
+            assert await again.call("ping") == {"pong": True}
+
+
+async def _another_process_says(frame: bytes, path: Path) -> Any:
+    program = (
+        "import socket, sys; door = socket.socket(socket.AF_UNIX); door.connect(sys.argv[1]);"
+        "door.sendall(bytes.fromhex(sys.argv[2])); sys.stdout.buffer.write(door.recv(99))"
+    )
+    arguments = ["-c", program, str(path), frame.hex()]
+    other = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    said, _ = await other.communicate()
+    return msgpack.unpackb(said)
+
+
+async def test_answers_to_a_client_that_is_gone_are_not_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each would be a line of the daemon's log: a flood of them hides what matters."""
+    held: list[Connection] = []
+    async with serving(tmp_path, {"hello": lambda connection, _: held.append(connection)}) as served:
+        _, writer = await served.raw()
+        writer.write(request(1, "hello"))
+        await until(lambda: held)
+        held[0]._transport.abort()
+        held[0].data_received(request(2, "nothing") * 50)
+        await until(lambda: served.server.connections == 0)
+    assert "socket.send()" not in caplog.text
 
 
 async def test_a_client_that_hangs_up_is_no_longer_waited_for(tmp_path: Path) -> None:

@@ -331,6 +331,10 @@ async def test_an_extension_is_approved_from_one_version_of_the_lease(world: Wor
     await approves(world, approval)
     longer = await world.row(vm)
     assert longer.expires_at == vm.expires_at + 4 * 2 * VALID
+    published = await world.network.published_ends(world.network.address)
+    assert published[vm.item_hash].expires_at == longer.expires_at, (
+        "as any other extension, it is published at once"
+    )
     assert await state(world, approval) is ApprovalState.USED
     other = await _asks_for_more(world, longer, 2)
     async with asyncio.timeout(10):

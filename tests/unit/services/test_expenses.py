@@ -158,6 +158,28 @@ async def test_an_overrun_past_a_limit_freezes_spending(
         assert [freeze.reason for freeze in world.services.freezes.standing] == ([OVERRUN] if frozen else [])
 
 
+async def test_an_overrun_freezes_although_the_daemon_died_before_it_looked(machine: Machine) -> None:
+    """What is reserved already grows no more: the first look of a life looks at what grew in the last one."""
+    limits = {"max_daily_spend_units": 70_000}
+    async with machine.life(**limits) as world:
+        vm = await world.create()
+        world.network.price_moves("2")
+        rate = {vm.item_hash: vm.rate * 2}
+        assert await world.inventory.reprice([vm.item_hash], rate, world.clock.now())
+    async with machine.life(**limits) as world:
+        await world.services.expenses.reprice()
+        assert [freeze.reason for freeze in world.services.freezes.standing] == [OVERRUN]
+
+
+async def test_a_limit_that_was_lowered_is_no_overrun(machine: Machine) -> None:
+    """Nothing has grown: the rule refuses what is new, and nobody has to lift anything."""
+    async with machine.life() as world:
+        await world.create()
+    async with machine.life(max_daily_spend_units=10_000) as world:
+        await world.services.expenses.reprice()
+        assert not world.services.freezes.standing
+
+
 async def test_a_price_that_is_none_freezes_and_reserves_nothing_by_it(machine: Machine) -> None:
     """The network changed its unit (rules.md 17): what runs is not suddenly ten thousand times dearer."""
     async with machine.life() as world:

@@ -116,3 +116,38 @@ async def test_an_unknown_balance_ends_nothing(machine: Machine) -> None:
             assert runway.left_s is None
         assert await _live(world) == ["vm0", "vm1"]
         assert runway.alerts() == []
+
+
+async def test_a_restart_is_no_new_spell(machine: Machine) -> None:
+    """The daemon dies as often as it likes: half of them stay, until the balance was raised in between."""
+    for life in range(4):
+        async with machine.life(teardown_below_runway_minutes=60, max_concurrent_vms=10) as world:
+            if not life:
+                await _rent(world, 1, 2, 3, 4)
+            _lasts(world, 0.5)
+            for _ in range(5):
+                await world.services.runway.run()
+                await world.quiet()
+            assert await _live(world) == ["vm2", "vm3"]
+            assert world.services.runway.figures()["halted"]
+    async with machine.life(teardown_below_runway_minutes=60, max_concurrent_vms=10) as world:
+        for hours in (100, 0.5, 0.5):
+            _lasts(world, hours, 2)
+            await world.services.runway.run()
+        await world.quiet()
+        assert await _live(world) == ["vm3"]
+
+
+async def test_a_teardown_that_was_told_and_not_ordered_is_ordered_after_a_restart(machine: Machine) -> None:
+    """Killed between the two: it counts as the one that was ended, so it is ended, and no other."""
+    async with machine.life(teardown_below_runway_minutes=60, max_concurrent_vms=10) as world:
+        await _rent(world, 1, 2)
+        (first,) = [vm for vm in await world.rows(VmState.RUNNING) if vm.name == "vm0"]
+        await world.inventory.record("ended_for_balance", first.item_hash, "", world.clock.now())
+    async with machine.life(teardown_below_runway_minutes=60, max_concurrent_vms=10) as world:
+        _lasts(world, 0.5)
+        for _ in range(5):
+            await world.services.runway.run()
+            await world.quiet()
+        assert await _live(world) == ["vm1"]
+        assert (await _told(world)).count("ended_for_balance") == 1

@@ -171,7 +171,7 @@ async def test_the_payer_is_the_human_when_there_is_one(world: World) -> None:
     assert treasury.payer == world.network.address
     world.network.key_trouble = "no key"
     assert treasury.payer == ""
-    with pytest.raises(Unavailable, match="no payer"):
+    with pytest.raises(Unavailable, match="no usable key"):
         await treasury.balance()
     treasury._human_address = "0xHuman"
     assert treasury.payer == "0xHuman"

@@ -8,6 +8,7 @@ import pytest
 from aleph_agentd.domain.errors import BadInput, NotFound
 from aleph_agentd.tools.base import Tool
 from aleph_agentd.tools.toolbox import ALL, INSTRUCTIONS, Toolbox, parse
+from bench.tokens import estimate, our_tools, over_budget, seen_by_a_model
 from support.world import ALICE, World
 
 BY_NAME = {tool.name: tool for tool in ALL}
@@ -35,7 +36,8 @@ MISSION_ARGUMENTS = {
     "aleph_destroy_vm": {"item_hash"},
     "aleph_extend_vm": {"item_hash", "additional_hours"},
 }
-TOKEN_BUDGET = 1900
+ESTIMATE_SLACK = 1.1
+"""The estimate is about a tenth above the real count, so that with this it is about as strict."""
 each_tool = pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
 
 
@@ -72,7 +74,7 @@ def test_a_missing_argument_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [float("nan"), float("inf"), float("-inf"), -1, 0, "NaN", "1e400", [], {}, 8761]
+    "number", [float("nan"), float("inf"), float("-inf"), -1, 0, "NaN", "1e400", [], {}, 8761, True]
 )
 @pytest.mark.parametrize(
     ("tool", "argument", "rest"),
@@ -134,6 +136,21 @@ def test_a_key_s_comment_does_not_survive_parsing() -> None:
     assert parsed.ssh_pubkey == key
 
 
+def test_a_truth_is_a_truth_and_nothing_else() -> None:
+    """Neither one hour nor one unit, and no text; where one is asked for, it is one."""
+    wrong = {"ttl_hours": True, "compute_units": True, "max_hourly_cost": True, "os_image": False}
+    problems = _problems(CREATE, {"name": "a", **wrong})
+    assert {problem.partition(":")[0] for problem in problems} == set(wrong)
+    parsed: Any = parse(CREATE, {"name": "a", "dry_run": True, "confirmed": False})
+    assert (parsed.dry_run, parsed.confirmed) == (True, False)
+
+
+def test_a_purpose_is_one_line_of_text() -> None:
+    """The owner and other sessions read it."""
+    parsed: Any = parse(CREATE, {"name": "a", "purpose": "build\n\x1b[2Jit\u202e \u200bnow\0"})
+    assert parsed.purpose == "build [2Jit now"
+
+
 async def test_an_unknown_tool_is_refused_with_those_there_are(world: World) -> None:
     """And a long name is cut."""
     with pytest.raises(NotFound) as refused:
@@ -181,8 +198,8 @@ def test_annotations_are_complete_and_do_not_contradict(tool: Tool) -> None:
     assert all(isinstance(value, bool) for name, value in hints.items() if name != "title")
     assert listed["title"] == hints["title"] == tool.title
     assert not (hints["readOnlyHint"] and hints["destructiveHint"])
-    assert hints["destructiveHint"] is (tool.name == "aleph_destroy_vm")
-    changes = {"aleph_create_vm", "aleph_extend_vm", "aleph_destroy_vm", "aleph_freeze"}
+    assert hints["destructiveHint"] is (tool.name in ("aleph_destroy_vm", "aleph_vm_power"))
+    changes = {"aleph_create_vm", "aleph_extend_vm", "aleph_destroy_vm", "aleph_vm_power", "aleph_freeze"}
     assert hints["readOnlyHint"] is (tool.name not in changes)
 
 
@@ -198,16 +215,22 @@ def test_every_answer_carries_the_footer_and_dollars_beside_credits(tool: Tool) 
 
 
 def test_the_listing_fits_its_budget() -> None:
-    """≤ 15 tools and 1,900 tokens (about four characters each) as the model sees them."""
-    seen = [
-        {"name": tool.name, "description": tool.description, "inputSchema": tool.listing()["inputSchema"]}
-        for tool in ALL
-    ]
-    tokens = len(json.dumps(seen)) / 4
-    assert len(ALL) <= 15
-    assert tokens <= TOKEN_BUDGET
+    """Each tool and all together, as the model sees them, by the estimate of `make tokens`."""
+    counts = {tool["name"]: estimate(seen_by_a_model(tool)) for tool in our_tools()}
+    assert over_budget(counts, slack=ESTIMATE_SLACK) == []
     assert all(len(tool.description) <= 4096 for tool in ALL)
     assert len(INSTRUCTIONS) <= 4096
+
+
+def test_a_listing_over_its_budget_is_told() -> None:
+    """By tool, by number, and together."""
+    assert over_budget({"aleph_create_vm": 350, "other": 150}) == []
+    assert over_budget({"aleph_create_vm": 351, "other": 151}) == [
+        "aleph_create_vm: 351 tokens, at most 350",
+        "other: 151 tokens, at most 150",
+    ]
+    assert over_budget({str(n): 1 for n in range(16)}) == ["16 tools, at most 15"]
+    assert over_budget({str(n): 150 for n in range(13)}) == ["1950 tokens together, at most 1900"]
 
 
 def test_only_a_few_tools_are_always_loaded() -> None:

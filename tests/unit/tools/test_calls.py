@@ -12,6 +12,7 @@ from aleph_agentd.domain.model import VmState
 from aleph_agentd.ports import MessageStatus
 from aleph_agentd.tools import create_vm, wait_vm
 from aleph_agentd.tools.toolbox import Toolbox
+from support.fake_network import ADA
 from support.world import ALICE, BOB, HUMAN, Machine, World
 
 COLLEAGUE = replace(BOB, project=ALICE.project)
@@ -273,6 +274,7 @@ async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine)
             "aleph_wait_vm": {"item_hash": "box"},
             "aleph_list_my_vms": {},
             "aleph_extend_vm": {"item_hash": "box", "additional_hours": 1},
+            "aleph_vm_power": {"item_hash": "box", "action": "reboot"},
             "aleph_spend_report": {},
             "aleph_freeze": {"reason": "enough"},
             "aleph_destroy_vm": {"item_hash": "box"},
@@ -415,7 +417,7 @@ async def test_lists_are_paged(machine: Machine) -> None:
 async def test_the_filters_of_the_crn_list_filter(world: World) -> None:
     """By size, GPU and name."""
     small = replace(world.network.crn_list[1], free_memory_mib=2048)
-    gpu = replace(world.network.crn_list[2], has_gpu=True)
+    gpu = replace(world.network.crn_list[2], has_gpu=True, gpus=(ADA,))
     world.network.crn_list = (world.network.crn_list[0], small, gpu)
 
     async def names(**filters: Any) -> list[str]:
@@ -423,7 +425,8 @@ async def test_the_filters_of_the_crn_list_filter(world: World) -> None:
 
     assert await names() == ["crn-1", "crn-2", "crn-3"]
     assert await names(min_compute_units=2) == ["crn-1", "crn-3"]
-    assert await names(gpu=True) == ["crn-3"]
+    assert await names(gpu=True) == await names(gpu_model="4000") == ["crn-3"]
+    assert (await _refusal(world, "list_crns", gpu_model="h100")).code == "no_gpu"
     assert await names(name="N-2") == ["crn-2"]
     assert await names(page=2) == []
     world.network.fail("crns")

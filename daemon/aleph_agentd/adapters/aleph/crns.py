@@ -1,13 +1,19 @@
 """The CRN list, as facts: every field is its owner's claim (rules.md 18)."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ...domain.crn import Gpu
 from ...domain.model import Crn
 from .checked import clean, instant, is_item_hash, listing, mapping, node_url, number, sha256
 
 MAX_CRNS = 5000
+MAX_GPUS = 32
+_DEVICE_ID = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
+_DEVICE_CLASSES = ("0300", "0302")
 _MAX_NUMBER = 10**15
 
 
@@ -61,7 +67,22 @@ def _crn(entry: dict[str, Any], allow_local: bool) -> Crn:
         cpu_count=_number(_part(usage, "cpu").get("count")),
         free_memory_mib=_mib(_part(usage, "mem")),
         free_disk_mib=_mib(_part(usage, "disk")),
+        gpus=tuple(_gpus(entry)) if entry.get("gpu_support") is True else (),
     )
+
+
+def _gpus(entry: dict[str, Any]) -> Iterator[Gpu]:
+    """The free GPUs; one that is not described soundly is none."""
+    claimed = entry.get("compatible_available_gpus")
+    for gpu in claimed[:MAX_GPUS] if isinstance(claimed, list) else ():
+        if not isinstance(gpu, dict):
+            continue
+        device = clean(gpu.get("device_id") or "", 20)
+        model = clean(gpu.get("model") or "", 40)
+        kind = clean(gpu.get("device_class") or "", 4)
+        if _DEVICE_ID.fullmatch(device) and model and kind in _DEVICE_CLASSES:
+            name = clean(gpu.get("device_name") or model, 80)
+            yield Gpu(model, clean(gpu.get("vendor") or "", 20), name, kind, device)
 
 
 def _part(entry: dict[str, Any], key: str) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from ...ports import EraseOutcome, Execution, NetworkTrouble, Notified, NotifyOutcome
+from ...ports import EraseOutcome, Execution, NetworkTrouble, Notified, NotifyOutcome, RestartOutcome
 from .checked import address, clean, making_sense, mapping, node_url
 from .executions import find_execution
 from .http import Answer, Http, take
@@ -16,6 +16,9 @@ from .settings import NetworkSettings
 if TYPE_CHECKING:
     from aleph.sdk.client.vm_client import VmClient
     from aleph_message.models import ItemHash
+
+Operation = Literal["erase", "reboot", "reinstall"]
+"""All that is ever signed for a CRN."""
 
 _SSH_GREETING = b"SSH-"
 _GATEWAY_TROUBLE = (502, 504)
@@ -56,7 +59,15 @@ class AlephHosts:
 
     async def erase(self, url: str, item_hash: str) -> EraseOutcome:
         """Stop the VM and delete its volumes. Raises KeyMissing without a key."""
-        from_key = await asyncio.to_thread(self._keys.account)
+        return _erased(await self._operate(url, item_hash, "erase"))
+
+    async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
+        """Reboot a VM; with `wipe` from its first image. Raises KeyMissing without a key."""
+        return _restarted(await self._operate(url, item_hash, "reinstall" if wipe else "reboot"))
+
+    async def _operate(self, url: str, item_hash: str, operation: Operation) -> Answer:
+        """One signed order to a CRN. Raises KeyMissing without a key."""
+        from_key = await asyncio.to_thread(self._keys.open)
         base = self._base(url)
         await self._sdk.loaded()
         from aleph.sdk.client.vm_client import VmClient
@@ -64,7 +75,7 @@ class AlephHosts:
 
         # A client per call: its key header is then never older than the CRN's clock allows.
         client = VmClient(from_key, base, session=await self._http.session())
-        return _erased(await self._operate(client, base, ItemHash(item_hash)))
+        return await self._send(client, base, ItemHash(item_hash), operation)
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """Whether an SSH server greets there, within a few seconds."""
@@ -77,12 +88,14 @@ class AlephHosts:
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             return False
 
-    async def _operate(self, client: "VmClient", base: str, item_hash: "ItemHash") -> Answer:
-        endpoint = f"POST {base}/control/machine/{item_hash}/erase"
+    async def _send(
+        self, client: "VmClient", base: str, item_hash: "ItemHash", operation: Operation
+    ) -> Answer:
+        endpoint = f"POST {base}/control/machine/{item_hash}/{operation}"
         # Not perform_operation: it would read an answer of any size.
         async with (
             self._http.guard(endpoint, self._timeouts.erase_s),
-            client.operate(item_hash, "erase") as response,
+            client.operate(item_hash, operation) as response,
         ):
             return await take(endpoint, response)
 
@@ -120,4 +133,14 @@ def _erased(answer: Answer) -> EraseOutcome:
         return EraseOutcome.NOT_THERE
     if answer.status in (400, 401, 403):
         return EraseOutcome.REFUSED
+    raise NetworkTrouble(answer.endpoint, f"answered {answer.status}: {answer.text}")
+
+
+def _restarted(answer: Answer) -> RestartOutcome:
+    if answer.status == 200:
+        return RestartOutcome.DONE
+    if answer.status == 404:
+        return RestartOutcome.NOT_OFFERED
+    if answer.status in (400, 401, 403):
+        return RestartOutcome.REFUSED
     raise NetworkTrouble(answer.endpoint, f"answered {answer.status}: {answer.text}")

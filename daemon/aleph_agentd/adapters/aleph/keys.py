@@ -1,85 +1,114 @@
-"""The key file: read when it is first needed, never made, never written."""
+"""The key that signs: read when it is first needed, never made, never written; locked while it is encrypted."""
 
-import os
 import re
-import stat
+import threading
 from pathlib import Path
 
-from ...ports import KeyMissing
+from ...ports import KeyMissing, OtherKey
+from . import passphrases
 from .account import KeyAccount
+from .key_file import read_private
+from .keystore import is_keystore, open_keystore
 
-_MAX_BYTES = 4096
 _RAW_BYTES = 32
 _HEX = re.compile(rb"(?:0[xX])?([0-9a-fA-F]{64})")
 _SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+UNLOCK = "aleph-agentctl unlock"
 
 
 class KeyFile:
-    """The key that signs. A file that is put right later is found; a key once loaded is kept."""
+    """The key of one file. A file that is put right later is found; a key once loaded is kept."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, bound: str = "") -> None:
+        """`bound`: the address that the inventory was made with; no other key signs."""
+        self._path, self._bound = path, bound
         self._account: KeyAccount | None = None
+        self._refused = ""
+        self._tried_credential = False
+        self._opening = threading.Lock()
 
     def account(self) -> KeyAccount:
-        """The account of the key. Raises KeyMissing. The first call takes a quarter of a second."""
+        """The account of the key. Raises KeyMissing; a locked keystore stays locked.
+
+        The first call takes a quarter of a second.
+        """
         if self._account is None:
-            self._account = KeyAccount(load_secret(self._path))
-        return self._account
+            self._take(load_secret(self._path))
+        return self._checked()
+
+    def open(self) -> KeyAccount:
+        """The same; opens a keystore with systemd's credential, once. Takes seconds: use a thread."""
+        with self._opening:
+            if self._account is None and self.locked and not self._tried_credential:
+                self._tried_credential = True
+                passphrase = passphrases.credential()
+                if passphrase is not None:
+                    self._unlock(passphrase)
+        return self.account()
+
+    def unlock(self, passphrase: str) -> None:
+        """Open the keystore; the passphrase is not kept. Raises KeyMissing. Takes seconds: use a thread."""
+        with self._opening:
+            if self._account is None:
+                self._unlock(passphrase)
+        self._checked()
+
+    def _unlock(self, passphrase: str) -> None:
+        content = read_private(self._path)
+        if is_keystore(content):
+            self._take(_sound(self._path, open_keystore(content, passphrase)))
+
+    def lock(self) -> None:
+        """Forget the key: the next use reads the file again."""
+        self._account, self._refused = None, ""
+
+    @property
+    def locked(self) -> bool:
+        """Whether the file is a keystore that was not opened yet."""
+        try:
+            return self._account is None and is_keystore(read_private(self._path))
+        except KeyMissing:
+            return False
 
     @property
     def trouble(self) -> str:
         """Why there is no usable key, in one line; empty when there is one."""
         if self._account is not None:
-            return ""
+            return self._refused
         try:
             load_secret(self._path)
         except KeyMissing as missing:
             return str(missing)
         return ""
 
+    def _take(self, secret: bytes) -> None:
+        account = KeyAccount(secret)
+        address = account.get_address()
+        if self._bound and address.lower() != self._bound.lower():
+            self._refused = (
+                f"The key file {self._path} holds the key of {address}, but this inventory was made with"
+                f" {self._bound}: nothing is signed; put the old key back, or give the new one an inventory"
+                " of its own (ALEPH_AGENT_INVENTORY_PATH)"
+            )
+        self._account = account
+
+    def _checked(self) -> KeyAccount:
+        if self._refused:
+            raise OtherKey(self._refused)
+        if self._account is None:
+            raise KeyMissing(f"The key file {self._path} is not a keystore any more.")
+        return self._account
+
 
 def load_secret(path: Path) -> bytes:
     """The 32 bytes of a private key: raw, as the official CLI writes them, or hex with or without `0x`."""
-    if not path.is_absolute():
-        raise KeyMissing(f"The key file {path} must be given as an absolute path.")
-    secret = _parse(path, _read_private(path))
-    if not 0 < int.from_bytes(secret) < _SECP256K1_ORDER:
+    return _sound(path, _parse(path, read_private(path)))
+
+
+def _sound(path: Path, secret: bytes) -> bytes:
+    if len(secret) != _RAW_BYTES or not 0 < int.from_bytes(secret) < _SECP256K1_ORDER:
         raise KeyMissing(f"The key file {path} does not hold a valid private key.")
     return secret
-
-
-def _read_private(path: Path) -> bytes:
-    try:
-        # O_NONBLOCK: a FIFO in the key's place must not hang the daemon.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise KeyMissing(f"There is no key file {path}.") from None
-    except OSError as error:
-        raise KeyMissing(f"The key file {path} cannot be read: {error.strerror}.") from None
-    try:
-        _check(path, os.fstat(fd))
-        return os.read(fd, _MAX_BYTES + 1)
-    except OSError as error:
-        raise KeyMissing(f"The key file {path} cannot be read: {error.strerror}.") from None
-    finally:
-        os.close(fd)
-
-
-def _check(path: Path, facts: os.stat_result) -> None:
-    if not stat.S_ISREG(facts.st_mode):
-        raise KeyMissing(f"The key file {path} is not a regular file.")
-    if facts.st_mode & 0o077 and not _is_credential(path):
-        mode = stat.S_IMODE(facts.st_mode)
-        raise KeyMissing(
-            f"The key file {path} is open to other users (mode {mode:04o}); run: chmod 600 {path}"
-        )
-
-
-def _is_credential(path: Path) -> bool:
-    # systemd grants a credential by ACL, which shows up as group bits; its directory is private.
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    return bool(directory) and path.parent == Path(directory or "/")
 
 
 def _parse(path: Path, content: bytes) -> bytes:
@@ -88,6 +117,6 @@ def _parse(path: Path, content: bytes) -> bytes:
     text = content.strip()
     if match := _HEX.fullmatch(text):
         return bytes.fromhex(match[1].decode())
-    if text.startswith(b"{"):
-        raise KeyMissing(f"The key file {path} is an encrypted keystore, which this version cannot open.")
+    if is_keystore(content):
+        raise KeyMissing(f"The key file {path} is an encrypted keystore, and locked; run: {UNLOCK}")
     raise KeyMissing(f"The key file {path} holds neither 32 raw bytes nor 64 hexadecimal digits.")

@@ -18,6 +18,7 @@ from .checked import making_sense, mapping, number
 from .costs import rates, total_rate
 from .crns import ParsedList, parse_list
 from .expenses import list_expenses
+from .gpu_prices import gpu_tiers
 from .http import Http
 from .settings import NetworkSettings
 
@@ -115,9 +116,9 @@ class AlephMarket:
             answer = await self._ccn.get(host, f"/api/v0/aggregates/{owner}.json", {"keys": "pricing"})
             with making_sense(answer.endpoint):
                 # Only the key we need: the SDK's model breaks at the first entity that it does not know.
-                price = mapping(answer.json())["data"]["pricing"]["instance"]["price"]
-                hourly = number(price["compute_unit"]["credit"])
-                return Price(cu_rate=_positive(hourly) / SECONDS_PER_HOUR)
+                pricing = mapping(mapping(answer.json())["data"]["pricing"])
+                hourly = number(pricing["instance"]["price"]["compute_unit"]["credit"])
+                return Price(_positive(hourly) / SECONDS_PER_HOUR, gpu_tiers(pricing))
 
         return await self._ccn.ask(question)
 

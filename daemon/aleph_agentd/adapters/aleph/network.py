@@ -1,10 +1,12 @@
 """The network as one thing to open and close."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from ...ports import Hosts, KeyMissing, Market, Messages, Signer
+from . import passphrases
 from .ccn import Ccn
 from .hosts import AlephHosts
 from .http import Http
@@ -26,19 +28,33 @@ class Network:
     hosts: Hosts
     _sdk: Sdk
     _http: Http
+    _keys: KeyFile
 
     async def warm_up(self) -> None:
         """Import in threads what the first calls would wait for: seconds, so after READY."""
         await self._http.session()
         await self._sdk.loaded()
         with suppress(KeyMissing):
-            _ = self.signer.address
+            await asyncio.to_thread(self._keys.open)
+
+    async def unlock(self, passphrase: str) -> None:
+        """Open the encrypted key. Raises KeyMissing."""
+        await asyncio.to_thread(self._keys.unlock, passphrase)
+
+    def lock(self) -> None:
+        """Forget an opened key."""
+        self._keys.lock()
+
+    async def ask_for_passphrase(self) -> str | None:
+        """What somebody answers to systemd, while the key is locked; None without an answer."""
+        return await passphrases.ask() if self._keys.locked else None
 
 
 @asynccontextmanager
 async def open_network(settings: NetworkSettings) -> AsyncIterator[Network]:
     """The network, before any call to it and any import: those come with the first use or `warm_up`."""
-    http, keys, sdk = Http(allow_local=settings.allow_local), KeyFile(settings.key_path), Sdk(settings)
+    http, sdk = Http(allow_local=settings.allow_local), Sdk(settings)
+    keys = KeyFile(settings.key_path, settings.key_address)
     ccn = Ccn(http, settings)
     market = AlephMarket(http, ccn, settings)
     try:
@@ -49,6 +65,7 @@ async def open_network(settings: NetworkSettings) -> AsyncIterator[Network]:
             hosts=AlephHosts(http, keys, sdk, settings),
             _sdk=sdk,
             _http=http,
+            _keys=keys,
         )
     finally:
         await market.close()

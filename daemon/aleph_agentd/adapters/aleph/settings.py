@@ -32,6 +32,8 @@ class NetworkSettings:
 
     key_path: Path
     """Absolute: the daemon's working directory is `/`."""
+    key_address: str = ""
+    """The address that the inventory was made with: another key signs nothing."""
     api_hosts: tuple[str, ...] = ("https://api2.aleph.im",)
     """CCNs. Reads fall over to the next one; posts go to the first that takes the connection."""
     crn_list_url: str = "https://crns-list.aleph.sh/crns.json"

@@ -8,6 +8,7 @@ import time
 from datetime import datetime
 from typing import Any
 
+from ...domain.crn import Gpu
 from ...domain.delegation import CHANNEL
 from ...domain.model import PublishedEnd, SignedMessage
 from ...ports import InstanceSpec
@@ -72,7 +73,7 @@ class AlephSigner:
         return await _signed(account, MessageType.aggregate, content)
 
     async def _account(self) -> KeyAccount:
-        account = await asyncio.to_thread(self._keys.account)
+        account = await asyncio.to_thread(self._keys.open)
         await self._sdk.loaded()
         return account
 
@@ -89,7 +90,7 @@ def _instance_content(spec: InstanceSpec) -> dict[str, Any]:
     from aleph.sdk.utils import make_instance_content
     from aleph_message.models import Chain
     from aleph_message.models.execution.base import Payment, PaymentType
-    from aleph_message.models.execution.environment import HostRequirements, NodeRequirements
+    from aleph_message.models.execution.environment import GpuProperties, HostRequirements, NodeRequirements
 
     node = {"node_hash": spec.crn.hash, "terms_and_conditions": spec.crn.terms_and_conditions or None}
     content = make_instance_content(
@@ -102,10 +103,22 @@ def _instance_content(spec: InstanceSpec) -> dict[str, Any]:
         vcpus=spec.vcpus,
         ssh_keys=[bare_ssh_key(key) for key in (spec.ssh_pubkey, spec.guest_pubkey) if key],
         metadata=write_stamp(spec.stamp),
-        requirements=HostRequirements(node=NodeRequirements.model_validate(node)),
+        requirements=HostRequirements(
+            node=NodeRequirements.model_validate(node),
+            gpu=[GpuProperties.model_validate(_gpu(spec.gpu))] if spec.gpu else None,
+        ),
     )
     plain: dict[str, Any] = content.model_dump(exclude_none=True)
     return plain
+
+
+def _gpu(gpu: Gpu) -> dict[str, str]:
+    return {
+        "vendor": gpu.vendor,
+        "device_name": gpu.device_name,
+        "device_class": gpu.device_class,
+        "device_id": gpu.device_id,
+    }
 
 
 def _forget_content(item_hash: str, payer: str) -> dict[str, Any]:

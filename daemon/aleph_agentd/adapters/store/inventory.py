@@ -20,6 +20,7 @@ from ...ports import Decide, Remembered
 from . import events, imports, leases, ledger, messages, requests, vms
 from .approvals import ApprovalStore
 from .auditing import AuditStore
+from .binding import BindingStore
 from .exposure import exposure
 from .freezes import FreezeStore
 from .guest_keys import GuestKeyStore
@@ -39,6 +40,7 @@ class SqlInventory(
     ApprovalStore,
     ReckoningStore,
     GuestKeyStore,
+    BindingStore,
 ):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""
 

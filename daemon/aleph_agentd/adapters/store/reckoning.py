@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from ...domain import money
 from ...domain.case import BILLING_TAIL_S
+from ...domain.drift import REPRICED
 from ...domain.model import LIVE, Movement, Vm, VmState
 from ...ports import Spending
 from . import events, ledger, vms
@@ -85,7 +86,7 @@ def reprice(
             continue
         units = _worst(connection, vm, rates.get(item_hash, vm.rate), now) - reserved[item_hash][0]
         if units > 0:
-            ledger.reserve(connection, vm, vm.session, units, "repriced", now)
+            ledger.reserve(connection, vm, vm.session, units, REPRICED, now)
             added[item_hash] = units
     return added
 
@@ -94,7 +95,7 @@ def _worst(connection: Connection, vm: Vm, rate: Decimal, now: datetime) -> int:
     """What it may cost in all; a rate that rose counts for its whole life: since when it does is not told."""
     if rate > vm.rate * _ROUNDED:
         vm = vms.change(connection, vm, rate=rate)
-        events.record(connection, "repriced", vm.item_hash, f"{money.show(vm.hourly_units)} per hour", now)
+        events.record(connection, REPRICED, vm.item_hash, f"{money.show(vm.hourly_units)} per hour", now)
     left = max(vm.expires_at, now) + timedelta(seconds=BILLING_TAIL_S) - now
     return vm.cost_units(now) + money.cost_units(vm.rate, money.exact_s(left))
 

@@ -12,10 +12,9 @@ from aleph_agentd.gateway.rpc.answers import INTERNAL, STOPPED, error_of, unknow
 from aleph_agentd.gateway.rpc.outbox import Outbox
 from aleph_agentd.gateway.rpc.peer import Limits, hang_up, peer_of
 from aleph_agentd.gateway.rpc.protocol import Notification, Params, ProtocolError, Request, Response
-from aleph_agentd.gateway.rpc.rate import Bucket, Buckets, Pacer
+from aleph_agentd.gateway.rpc.rate import Allowance, Buckets, Pacer, cost_of, cost_of_reading
 
 log = logging.getLogger(__name__)
-
 Handler = Callable[["Connection", Params], Awaitable[object] | object]
 """Answers one method. A plain function answers within the same turn of the loop, without a task."""
 Methods = Mapping[str, Handler]
@@ -28,8 +27,12 @@ class Owner(Protocol):
 
     limits: Limits
     draining: asyncio.Event
+    processes: Buckets
+    users: Buckets
 
-    rates: Buckets
+    @property
+    def share(self) -> int:
+        """How many frames one connection may have decoded in a turn."""
 
     def admit(self, connection: "Connection") -> Refusal | None:
         """Count the connection in, or say why not."""
@@ -80,9 +83,7 @@ class Connection(asyncio.Protocol):
         Only a plain (not async) handler can: what follows its frame is no longer ours to decode.
         """
         if self._running or not self._outbox.empty:
-            raise Conflict(
-                "other requests of this connection are still open", "upgrade on a fresh connection"
-            )
+            raise Conflict("other requests of this connection are open", "upgrade on a fresh connection")
         self._session = session
 
     # What the server uses
@@ -115,9 +116,8 @@ class Connection(asyncio.Protocol):
         self._outbox = Outbox(self._transport, self._loop, self._owner.limits.stall_s, self._schedule_pump)
         self.peer = peer_of(transport.get_extra_info("socket"), human=self._human)
         if not self._human:
-            limits = self._owner.limits
-            own = Bucket(limits.requests_per_s, limits.burst, self._loop.time())
-            self.pace.buckets = own, self._owner.rates.of(self.peer.uid, self._loop.time())
+            rates = self._owner.processes, self._owner.users
+            self.pace.allowance = Allowance(*rates, self.peer.pid, self.peer.uid)
         if refusal := self._owner.admit(self):
             self._hang_up(refusal)
 
@@ -125,6 +125,7 @@ class Connection(asyncio.Protocol):
         """Take what came, as far as the limits allow."""
         if self._closing:
             return
+        self.pace.count(cost_of_reading(len(data)))
         try:
             self._decoder.feed(data)
         except ProtocolError as problem:
@@ -154,7 +155,7 @@ class Connection(asyncio.Protocol):
     def _pump(self) -> None:
         """Decode and start a fair share of the requests that wait."""
         self._pump_due = False
-        for _ in range(self._owner.limits.frames_per_turn):
+        for _ in range(self._owner.share):
             if self._closing or self._session is not None:
                 return
             if self._full():
@@ -167,12 +168,13 @@ class Connection(asyncio.Protocol):
             try:
                 message = self._decoder.next()
             except ProtocolError as problem:
+                self.pace.count(cost_of(self._decoder.size))
                 self._malformed(problem)
                 continue
             if message is None:
                 self._resume()
                 return
-            self.pace.count(1)
+            self.pace.count(cost_of(self._decoder.size, getattr(message, "method", "")))
             self._take(message)
         self._pause()
         self._schedule_pump()
@@ -204,7 +206,7 @@ class Connection(asyncio.Protocol):
             case Response():
                 self._malformed(ProtocolError("nothing was asked of you"))
             case Notification():
-                pass  # a call without an answer has no use here, and a client's progress is its own
+                pass  # a call without an answer has no use here
 
     def _start(self, request: Request) -> None:
         if request.id in self._running:

@@ -51,8 +51,9 @@ class Outbox:
         return not self._queue and self._transport.get_write_buffer_size() == 0
 
     def write(self, frame: bytes) -> None:
-        """Write an answer; ask `writable` before producing many."""
-        self._transport.write(frame)
+        """Write an answer; ask `writable` before producing many. Who has hung up gets none."""
+        if not self._transport.is_closing():
+            self._transport.write(frame)
 
     async def until_writable(self) -> None:
         """Wait until the client reads; it is hung up on when it does not."""

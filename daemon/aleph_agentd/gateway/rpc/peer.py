@@ -17,19 +17,25 @@ class Limits:
     """What one socket's clients can take of the daemon."""
 
     connections: int = 256
+    uid_connections: int = 128
+    """Of one user."""
+    process_connections: int = 64
+    """Of one process: it cannot lock the others of its user out."""
     in_flight: int = 64
     """Requests of one connection that run at a time; reading pauses beyond that."""
     frames_per_turn: int = 16
     """Frames of one connection that are decoded before every other connection gets its turn."""
+    all_per_turn: int = 256
+    """Of all of them together, as far as each has one."""
     requests_per_s: float = 2_000.0
-    """Of one agent's connection for long; what comes faster waits unread, after a burst of `burst`."""
-    burst: float = 10_000.0
-    uid_requests_per_s: float = 8_000.0
-    """Of all connections of one user together; sessions of the same user share it."""
-    uid_burst: float = 40_000.0
+    """Of one agent's process for long; what comes faster waits unread, after a burst of `burst`."""
+    burst: float = 2_000.0
+    uid_requests_per_s: float = 4_000.0
+    """Of all processes of one user together that ask much: being many does not help."""
+    uid_burst: float = 4_000.0
     stall_s: float = 30.0
     """How long a client may leave its answers unread before it is hung up on."""
-    line: int = 1024 * 1024
+    line: int = 64 * 1024
     """Buffer of an upgraded connection's reader."""
 
 

@@ -100,6 +100,8 @@ class Decoder:
         )
         self._fed = 0
         self._frame_start = 0
+        self.size = 0
+        """Bytes of the last message that was taken."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the wire."""
@@ -120,9 +122,9 @@ class Decoder:
         except (ValueError, TypeError) as problem:
             raise ProtocolError(f"this is not MessagePack as we take it: {problem or 'malformed'}") from None
         end = self._unpacker.tell()
-        size, self._frame_start = end - self._frame_start, end
-        if size > MAX_FRAME:
-            raise ProtocolError(f"a frame of {size} bytes is over the limit of {MAX_FRAME}")
+        self.size, self._frame_start = end - self._frame_start, end
+        if self.size > MAX_FRAME:
+            raise ProtocolError(f"a frame of {self.size} bytes is over the limit of {MAX_FRAME}")
         return as_message(document)
 
     def __iter__(self) -> Iterator[Message]:

@@ -6,6 +6,7 @@ import socket
 
 from aleph_agentd.domain.errors import Denied, Refusal, Unavailable
 from aleph_agentd.gateway.rpc.connection import Connection, Methods
+from aleph_agentd.gateway.rpc.listener import Listener
 from aleph_agentd.gateway.rpc.peer import Limits
 from aleph_agentd.gateway.rpc.rate import Buckets
 
@@ -27,14 +28,15 @@ class RpcServer:
         self._doors: list[_Door] = []
         self.draining = asyncio.Event()
 
-    async def listen(self, sock: socket.socket, methods: Methods, *, human: bool) -> None:
-        """Serve `methods`, and nothing else, on a listening socket; `human` says it is control.sock."""
-        door = _Door(self._allowed_uids, self._limits, self.draining)
-        sock.setblocking(False)
-        # create_server, not create_unix_server: from 3.13 on that one unlinks paths that systemd owns.
-        door.listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(door, methods, human=human), sock=sock
-        )
+    async def listen(
+        self, sock: socket.socket, methods: Methods, *, human: bool, everybody: bool = False
+    ) -> None:
+        """Serve `methods`, and nothing else, on a listening socket; `human` says it is control.sock.
+
+        `everybody`: whoever could open this socket is served, whatever `allowed_uids` says.
+        """
+        door = _Door(None if everybody else self._allowed_uids, self._limits, self.draining)
+        door.listener = Listener(sock, lambda: Connection(door, methods, human=human))
         self._doors.append(door)
 
     @property
@@ -71,16 +73,23 @@ class RpcServer:
 class _Door:
     """One listening socket's clients. Each socket has its own limit: agents cannot lock the human out."""
 
-    listener: asyncio.Server
+    listener: Listener
 
     def __init__(self, allowed_uids: set[int] | None, limits: Limits, draining: asyncio.Event) -> None:
         self.limits = limits
-        self.rates = Buckets(limits.uid_requests_per_s, limits.uid_burst)
+        self.processes = Buckets(limits.requests_per_s, limits.burst)
+        self.users = Buckets(limits.uid_requests_per_s, limits.uid_burst)
         self.draining = draining
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()
         self.empty.set()
         self._allowed_uids = allowed_uids
+
+    @property
+    def share(self) -> int:
+        """How many frames one connection may have decoded in a turn of the loop."""
+        limits = self.limits
+        return max(1, min(limits.frames_per_turn, limits.all_per_turn // (len(self.connections) or 1)))
 
     def admit(self, connection: Connection) -> Refusal | None:
         """Count the connection in, or say why not."""
@@ -88,13 +97,21 @@ class _Door:
         if self._allowed_uids is not None and uid not in self._allowed_uids:
             log.warning("refused a connection of uid %d (pid %d)", uid, connection.peer.pid)
             return Denied(f"this daemon does not serve uid {uid}", "run your own: aleph-agentd run")
-        if len(self.connections) >= self.limits.connections:
+        if self._full_for(connection):
             return Unavailable(
-                f"{self.limits.connections} clients are connected already", "close one, then connect again"
+                f"{len(self.connections)} clients are connected already", "close one, then connect again"
             )
         self.connections.add(connection)
         self.empty.clear()
         return None
+
+    def _full_for(self, one: Connection) -> bool:
+        limits, peers = self.limits, [other.peer for other in self.connections]
+        return (
+            len(peers) >= limits.connections
+            or sum(peer.uid == one.peer.uid for peer in peers) >= limits.uid_connections
+            or sum(peer.pid == one.peer.pid for peer in peers) >= limits.process_connections
+        )
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""

@@ -1,0 +1,91 @@
+"""The inventory, and the VMs that need a human."""
+
+from collections.abc import Iterator
+
+from aleph_agentd.control.doctor.facts import Facts
+from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, warn, well
+from aleph_agentd.control.text import plain
+
+
+def integrity(facts: Facts) -> Iterator[Finding]:
+    """The database is whole, and of a schema that we know."""
+    found = facts.examined.get("inventory")
+    if not found:
+        return
+    path = found["path"]
+    if not found["exists"]:
+        yield well("inventory", f"none yet; the first start makes {path}")
+        return
+    if unread := found.get("unread"):
+        yield warn("inventory", f"{path} could not be read: {unread}", ours("aleph-agentctl", "doctor"))
+        return
+    if found.get("quick_check") != "ok":
+        yield fail(
+            "inventory",
+            f"{path} is damaged: {plain(found.get('quick_check'))[:200]}",
+            _set_aside(path),
+        )
+        return
+    yield well("inventory", f"{path} is whole")
+    yield _schema(found)
+
+
+def _schema(found: dict[str, object]) -> Finding:
+    schema, known, path = found.get("schema"), found["known"], str(found["path"])
+    if not isinstance(schema, int) or not isinstance(known, int):
+        return fail("schema", f"{path} is no inventory of aleph-agentd", _set_aside(path))
+    if schema > known:
+        return fail(
+            "schema", f"{schema}, this version knows up to {known}", ours("aleph-agentctl", "upgrade-check")
+        )
+    if schema < known:
+        return warn(
+            "schema",
+            f"{schema}; the next start brings it to {known}",
+            "systemctl --user restart aleph-agentd",
+        )
+    return well("schema", f"{schema}, as this version wants it")
+
+
+def _set_aside(path: str) -> str:
+    # Kept, never removed: what is in it may be the only trace of a VM. The next start asks the network.
+    stop, start = (
+        "systemctl --user stop aleph-agentd.socket aleph-agentd",
+        "systemctl --user start aleph-agentd",
+    )
+    return (
+        f'{stop}; python3 -c \'import os, sys; [os.rename(sys.argv[1] + e, sys.argv[1] + ".damaged" + e)'
+        f' for e in ("", "-wal", "-shm") if os.path.exists(sys.argv[1] + e)]\' {command(path)}; {start}'
+    )
+
+
+def stuck(facts: Facts) -> Iterator[Finding]:
+    """Teardowns that failed often; they are retried by themselves."""
+    if facts.status is None:
+        return
+    lines = facts.status.get("stuck") or []
+    if lines:
+        yield warn(
+            "stuck",
+            f"{len(lines)} VMs: {plain('; '.join(map(str, lines)))[:300]}",
+            ours("aleph-agentctl", "vms"),
+        )
+    else:
+        yield well("stuck", "no VM")
+
+
+def orphans(facts: Facts) -> Iterator[Finding]:
+    """VMs under our key without a row."""
+    if facts.status is None:
+        return
+    sweep = facts.status.get("sweep") or {}
+    if not sweep.get("at"):
+        yield warn(
+            "orphans", "the network has not been compared yet", ours("aleph-agentctl", "orphans", "--sweep")
+        )
+    elif sweep.get("orphans"):
+        yield warn(
+            "orphans", f"{sweep['orphans']} VMs under your key have no row", ours("aleph-agentctl", "orphans")
+        )
+    else:
+        yield well("orphans", "none at the last sweep")

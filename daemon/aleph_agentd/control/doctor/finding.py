@@ -1,0 +1,51 @@
+"""What a check says: pass, warn or fail, why, and the command that mends it."""
+
+import shlex
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Level = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report. `fix` can be executed by a shell as it is."""
+
+    check: str
+    level: Level
+    why: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The wire form."""
+        return asdict(self)
+
+
+def well(check: str, why: str) -> Finding:
+    """Nothing to do."""
+    return Finding(check, "pass", why)
+
+
+def warn(check: str, why: str, fix: str = "") -> Finding:
+    """It works, but not as well, or not for certain."""
+    return Finding(check, "warn", why, fix)
+
+
+def fail(check: str, why: str, fix: str) -> Finding:
+    """VMs cannot be rented, or money is at risk."""
+    return Finding(check, "fail", why, fix)
+
+
+def command(*words: str) -> str:
+    """A command line that means exactly these words."""
+    return shlex.join(words)
+
+
+def ours(name: str, *words: str) -> str:
+    """A command of ours, with its full path where the shell would not find it."""
+    beside = Path(sys.executable).with_name(name)
+    program = name if shutil.which(name) or not beside.exists() else str(beside)
+    return command(program, *words)

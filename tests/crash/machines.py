@@ -1,0 +1,26 @@
+"""Scenarios: what else is done with machines."""
+
+from contextlib import suppress
+
+from aleph_agentd.domain.errors import Refusal
+from crash.lives import rented
+from crash.scenario import scenario
+from crash.tenant import Tenant
+
+
+@scenario("confirm")
+async def reboot(tenant: Tenant) -> None:
+    """A running VM is restarted; its lease goes on, and nothing is paid for it."""
+    await rented(tenant)
+    async with tenant.act():
+        with suppress(Refusal):  # it may have taken effect, and is busy
+            await tenant.call("aleph_vm_power", item_hash="box", action="reboot")
+
+
+@scenario("create")
+async def create_with_a_gpu(tenant: Tenant) -> None:
+    """Its price is another one; where no CRN has one, nothing is rented."""
+    await tenant.alive()
+    async with tenant.act():
+        with suppress(Refusal):
+            await tenant.create(gpu="any")

@@ -1,0 +1,66 @@
+"""Rebooting and reinstalling a VM."""
+
+from typing import Any
+
+import pytest
+
+from aleph_agentd.domain.errors import Refusal
+from aleph_agentd.tools.toolbox import Toolbox
+from support.world import ALICE, BOB, World
+
+
+async def _power(world: World, caller: Any = ALICE, **arguments: Any) -> Any:
+    return await Toolbox(world.services).call("aleph_vm_power", arguments, caller=caller)
+
+
+async def _refusal(world: World, caller: Any = ALICE, **arguments: Any) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        await _power(world, caller, **arguments)
+    assert refused.value.hint
+    return refused.value
+
+
+async def test_a_reboot_is_asked_of_its_crn_and_leaves_the_lease(world: World) -> None:
+    """One order, no new row."""
+    vm = await world.create(name="box")
+    answer = await _power(world, item_hash="box", action="reboot")
+    assert (answer["status"], answer["item_hash"]) == ("rebooting", vm.item_hash)
+    assert world.network.asked("reboot") == [vm.item_hash]
+    assert await world.row(vm) == vm
+
+
+async def test_a_reinstall_wants_the_token_and_the_full_hash(world: World) -> None:
+    """rules.md 24: no name, no other VM, no other session's token."""
+    vm = await world.create(name="box")
+    other = await world.create(name="other")
+    asked = await _power(world, item_hash="box", action="reinstall")
+    assert (asked["status"], asked["item_hash"]) == ("confirm", vm.item_hash)
+    for reference, token in (("box", asked["token"]), (other.item_hash, asked["token"]), (vm.item_hash, "x")):
+        refused = await _refusal(world, item_hash=reference, action="reinstall", token=token)
+        assert refused.code == "not_confirmed"
+    assert world.network.asked("reinstall") == []
+    done = await _power(world, item_hash=vm.item_hash, action="reinstall", token=asked["token"])
+    assert done["status"] == "reinstalling"
+    assert world.network.asked("reinstall") == [vm.item_hash]
+
+
+@pytest.mark.parametrize("action", ["reboot", "reinstall"])
+async def test_another_project_s_vm_and_one_that_ends_are_not_touched(world: World, action: str) -> None:
+    """rules.md 14; and nothing restarts what is torn down."""
+    vm = await world.create(name="box")
+    assert (await _refusal(world, BOB, item_hash=vm.item_hash, action=action)).code == "not_yours"
+    await world.services.teardown.order(vm.item_hash, "the test ends it")
+    assert (await _refusal(world, item_hash=vm.item_hash, action=action)).code == "not_running"
+    assert world.network.asked(action) == []
+
+
+async def test_what_the_crn_says_is_told(world: World) -> None:
+    """Refused, not offered, and not known are three answers."""
+    vm = await world.create(name="box")
+    world.network.crn_does[vm.crn_hash] = "refuses_erase"
+    assert (await _refusal(world, item_hash="box", action="reboot")).code == "crn_refused"
+    world.network.crn_does.clear()
+    world.network.fail("reboot", when="after")
+    assert "not known" in (await _refusal(world, item_hash="box", action="reboot")).message
+    world.network.pools[vm.crn_url].clear()
+    assert (await _refusal(world, item_hash="box", action="reboot")).code == "not_offered"
