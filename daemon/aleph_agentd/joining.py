@@ -24,6 +24,7 @@ from .services.core import Services
 from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.freezes import Freezes
+from .services.inside import Inside
 from .services.jobs import Jobs
 from .services.money_watch import watch_money
 from .services.own_key import OwnKeyHosts, OwnKeySigner
@@ -112,7 +113,7 @@ def join(
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
-    jobs, freezes = Jobs(), Freezes(inventory, clock)
+    jobs, freezes, guests = Jobs(), Freezes(inventory, clock), SshGuests()
     treasury = Treasury(inventory, market, signer, clock, given.limits, given.human_address)
     teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter, repairs, restoration, sweeper = _keepers(
@@ -148,12 +149,13 @@ def join(
             inventory, messages, signer, clock, jobs, adopter=adopter, teardown=teardown, freezes=freezes
         ),
         restoration=restoration,
+        inside=Inside(guests, inventory),
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
         **_passed_on(given),
     )
-    services.provisioner.guests = SshGuests()
+    services.provisioner.guests = guests
     _guard(services, messages)
     return services
 

@@ -12,9 +12,9 @@ from typing import Any
 import asyncssh
 import pytest
 
-from aleph_agentd.adapters.ssh.ends import HEAD_BYTES, TAIL_BYTES, Ends
+from aleph_agentd.adapters.ssh.ends import Ends
 from aleph_agentd.adapters.ssh.guests import SshGuests
-from aleph_agentd.ports.guests import Door, GuestTrouble, HostKeyChanged, KeyPair
+from aleph_agentd.ports.guests import KEPT_BYTES, Door, GuestTrouble, HostKeyChanged, KeyPair
 from aleph_devnet.guest import Guest
 
 GUESTS = SshGuests()
@@ -118,7 +118,7 @@ async def test_a_flood_is_read_to_its_end_and_not_kept(tmp_path: Path) -> None:
     assert done.stdout.total == len(block) * count + 9
     assert done.stdout.head.startswith(b"first")
     assert done.stdout.tail.endswith(b"last")
-    assert len(done.stdout.head) + len(done.stdout.tail) == HEAD_BYTES + TAIL_BYTES
+    assert len(done.stdout.head) + len(done.stdout.tail) == 2 * KEPT_BYTES
     assert peak < 20_000_000  # the server's own buffers are in it
 
 
@@ -175,5 +175,5 @@ def test_both_ends_are_kept_whatever_the_chunks_are(step: int) -> None:
     for start in range(0, len(text), step):
         ends.take(text[start : start + step])
     kept = ends.printed()
-    assert (kept.head, kept.tail) == (text[:HEAD_BYTES], text[-TAIL_BYTES:])
-    assert kept.left_out == len(text) - HEAD_BYTES - TAIL_BYTES
+    assert (kept.head, kept.tail) == (text[:KEPT_BYTES], text[-KEPT_BYTES:])
+    assert kept.left_out == len(text) - 2 * KEPT_BYTES

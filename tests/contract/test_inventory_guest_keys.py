@@ -45,6 +45,18 @@ async def test_the_host_key_of_the_first_contact_stays(inventory: SqlInventory) 
     assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE", "first")
 
 
+async def test_after_a_reinstall_the_next_host_key_is_the_first(inventory: SqlInventory) -> None:
+    """Of that VM alone; our own key stays."""
+    item_hash, other = await admitted(inventory, "a"), await admitted(inventory, "b")
+    for each in (item_hash, other):
+        await inventory.pin_host_key(each, "first")
+    await inventory.unpin_host_key(item_hash)
+    assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE")
+    assert await inventory.pin_host_key(item_hash, "second") == "second"
+    assert await inventory.pin_host_key(other, "second") == "first"
+    await inventory.unpin_host_key("f" * 64)  # one without a key: nothing to forget
+
+
 async def test_a_vm_without_a_key_of_ours_has_none(inventory: SqlInventory) -> None:
     """Made by an older version, adopted, or unknown."""
     for item_hash in (await admitted(inventory, "a", key=""), "f" * 64):

@@ -20,8 +20,12 @@ class GuestKeys(Protocol):
         ...
 
     async def pin_host_key(self, item_hash: str, host_key: str) -> str:
-        """Store the host key of the first contact, for ever. The pinned one: the first that was stored.
+        """Store the host key of the first contact, until a reinstall. The pinned one: the first that was stored.
 
         Raises NotFound for a VM without a key of ours.
         """
+        ...
+
+    async def unpin_host_key(self, item_hash: str) -> None:
+        """Forget it: the VM gets a new disk, and with that a new one."""
         ...

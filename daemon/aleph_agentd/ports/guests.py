@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+KEPT_BYTES = 8 * 1024
+"""Of each end of a stream, unless told otherwise."""
+
 
 class GuestTrouble(Exception):
     """The VM could not be reached, or was lost. `started`: the command may have begun to run all the same."""
@@ -74,8 +77,10 @@ class Guests(Protocol):
         """The host key shown there, to be stored before anything is sent. Logs in nowhere."""
         ...
 
-    async def run(self, door: Door, command: str, timeout_s: float) -> Ran:
-        """Run a command as root with an empty standard input; at the time-out it is hung up on.
+    async def run(
+        self, door: Door, command: str, timeout_s: float, *, stdin: bytes = b"", most: int = KEPT_BYTES
+    ) -> Ran:
+        """Run a command as root; at the time-out it is hung up on. Of each end of a stream, `most` bytes are kept.
 
         Raises HostKeyChanged before anything is sent; GuestTrouble with `started` when the end is unknown.
         """

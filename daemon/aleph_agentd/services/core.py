@@ -12,6 +12,7 @@ from .auditor import Auditor
 from .expenses import Expenses
 from .extender import Extender
 from .freezes import Freezes
+from .inside import Inside
 from .jobs import Jobs
 from .panic import Panic
 from .provisioner import Provisioner
@@ -55,6 +56,7 @@ class Services:
     approvals: Approvals
     freezes: Freezes
     panic: Panic
+    inside: Inside
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

@@ -24,6 +24,7 @@ from . import (
     list_my_vms,
     spend_report,
     vm_power,
+    vm_run,
     wait_vm,
 )
 from .base import Answer, Arguments, Call, Tool
@@ -39,6 +40,7 @@ ALL: tuple[Tool, ...] = tuple(
         list_my_vms,
         extend_vm,
         destroy_vm,
+        vm_run,
         vm_power,
         spend_report,
         freeze,
@@ -47,7 +49,7 @@ ALL: tuple[Tool, ...] = tuple(
 
 INSTRUCTIONS = """\
 Rents VMs on Aleph Cloud through the owner's daemon. 1 credit = US$0.01; 1 compute unit = 1 vCPU, 2 GiB RAM, 20 GiB disk.
-Usual course: aleph_check_balance → aleph_create_vm (dry_run=true for a price) → aleph_wait_vm → ssh → aleph_destroy_vm.
+Usual course: aleph_check_balance → aleph_create_vm (dry_run=true for a price) → aleph_wait_vm → aleph_vm_run, or its ssh_command → aleph_destroy_vm.
 Each VM has a lease (ttl_hours) and is destroyed when it ends; copy results out before. Ask for the shortest lease that does, extend while it runs (aleph_extend_vm), destroy what is not needed.
 requires_confirmation=true means: show the price to the user, and only after a yes call again with confirmed=true.
 status=awaiting_approval means: nothing happened yet; tell the user what approval_message says, then call aleph_wait_vm with the approval_id.

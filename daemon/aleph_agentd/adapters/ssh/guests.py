@@ -4,10 +4,10 @@ import asyncio
 import importlib
 import ipaddress
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ...ports.guests import Door, GuestTrouble, HostKeyChanged, KeyPair, Ran
+from ...ports.guests import KEPT_BYTES, Door, GuestTrouble, HostKeyChanged, KeyPair, Ran
 from .ends import Ends
 
 if TYPE_CHECKING:
@@ -59,17 +59,22 @@ class SshGuests:
             raise GuestTrouble("it shows no host key")
         return " ".join(key.export_public_key().decode().split()[:2])
 
-    async def run(self, door: Door, command: str, timeout_s: float) -> Ran:
+    async def run(
+        self, door: Door, command: str, timeout_s: float, *, stdin: bytes = b"", most: int = KEPT_BYTES
+    ) -> Ran:
         """A command without a terminal; both streams are read to their end and kept in part."""
         async with self._connection(door) as connection:
             import asyncssh
 
-            out, err = Ends(), Ends()
+            out, err = Ends(most), Ends(most)
             try:
                 async with asyncio.timeout(timeout_s):
                     process = await connection.create_process(
-                        command, encoding=None, stdin=asyncssh.DEVNULL, window=_WINDOW, max_pktsize=_CHUNK
+                        command, encoding=None, window=_WINDOW, max_pktsize=_CHUNK
                     )
+                    with suppress(BrokenPipeError):  # it ended without reading
+                        process.stdin.write(stdin)
+                        process.stdin.write_eof()
                     await asyncio.gather(_drain(process.stdout, out), _drain(process.stderr, err))
                     await process.wait_closed()
             except TimeoutError:

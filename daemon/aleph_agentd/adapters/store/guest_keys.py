@@ -19,6 +19,11 @@ class GuestKeyStore(Transactions):
         """The first one stays."""
         return await self._transact(lambda c: pin(c, item_hash, host_key))
 
+    async def unpin_host_key(self, item_hash: str) -> None:
+        """The next contact is the first one."""
+        forget = update(table).where(table.c.item_hash == item_hash).values(host_key="")
+        await self._transact(lambda c: c.execute(forget) and None)
+
 
 def add(connection: Connection, item_hash: str, private_key: str) -> None:
     """The key of a new VM, if it has one."""
