@@ -11,7 +11,7 @@ from aleph_devnet.shell_parse import Command, LineError, Pipeline, expand, parse
 if TYPE_CHECKING:
     from aleph_devnet.shell_jobs import Job
 
-MAX_OUTPUT = 256 * 1024
+MAX_OUTPUT = 512 * 1024
 MAX_VARIABLES = 100
 RUN_SECONDS = 30.0
 

@@ -43,13 +43,13 @@ class Inside:
 
     async def put(self, vm: Vm, path: str, content: bytes) -> None:
         """Write a file. Raises Refusal."""
-        line = f"cat > {quoted(path)}"
+        line = f"cat > {shlex.quote(home_relative(path))}"
         ran = await self._run(vm, line, FILE_S, f"Copy {shlex.quote(path)} again.", stdin=content)
         _check_copied(vm, ran)
 
     async def get(self, vm: Vm, path: str) -> bytes:
         """Up to one byte more than MOST_FILE of a file. Raises Refusal."""
-        line = f"head -c {MOST_FILE + 1} < {quoted(path)}"
+        line = f"head -c {MOST_FILE + 1} < {shlex.quote(home_relative(path))}"
         ran = await self._run(vm, line, FILE_S, "Try again.", most=MOST_FILE + 1)
         _check_copied(vm, ran)
         return ran.stdout.head
@@ -149,9 +149,9 @@ def check_running(vm: Vm) -> None:
     )
 
 
-def quoted(path: str) -> str:
-    """A path as one word of the VM's shell; `~/` is the home that it starts in."""
-    return shlex.quote(path[2:].lstrip("/") or "." if path.startswith("~/") else path)
+def home_relative(path: str) -> str:
+    """Without `~/`: a login begins at home, and what is quoted is not expanded."""
+    return (path[2:].lstrip("/") or ".") if path.startswith("~/") else path
 
 
 def _check_copied(vm: Vm, ran: Ran) -> None:
