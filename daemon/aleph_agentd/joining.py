@@ -9,6 +9,7 @@ from typing import Any
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
 from .adapters.installation import installation_id
+from .adapters.ssh.guests import SshGuests
 from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.limits import Limits
@@ -23,6 +24,7 @@ from .services.core import Services
 from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.freezes import Freezes
+from .services.inside import Inside
 from .services.jobs import Jobs
 from .services.lookout import Lookout
 from .services.meters import Meters, metered
@@ -123,7 +125,7 @@ def join(
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
-    jobs, freezes = Jobs(), Freezes(inventory, clock)
+    jobs, freezes, guests = Jobs(), Freezes(inventory, clock), SshGuests()
     treasury = Treasury(inventory, market, signer, clock, given.limits, given.human_address)
     teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter, repairs, restoration, sweeper = _keepers(
@@ -160,11 +162,13 @@ def join(
         ),
         restoration=restoration,
         lookout=Lookout(inventory, treasury, clock),
+        inside=Inside(guests, inventory),
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
         **_passed_on(given),
     )
+    services.provisioner.guests = guests
     _guard(services, messages)
     return services
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aleph_devnet.chain import Chain
-from aleph_devnet.guest import Guest
+from aleph_devnet.guest import Guest, new_host_key
 from aleph_devnet.hardware import Node
 from aleph_devnet.message import LIVE, PENDING, REJECTED
 from aleph_devnet.state import Store
@@ -59,6 +59,7 @@ class Crn:
         if body["in_pool"]:
             content = self.chain.messages[item_hash].content
             vm = Vm(item_hash, body["number"], content, body["defined_at"], self._now(), body["ports"])
+            vm.host_key = body.get("host_key", "")
             self.vms[item_hash] = vm
             self._witness.entered(self.node.hash, item_hash)
 
@@ -150,9 +151,10 @@ class Crn:
         self._store.put(self._kind, item_hash, {**vm.saved(), "in_pool": False})
         await self._halt(vm)
 
-    async def restart(self, item_hash: str) -> None:
-        """Reboot a VM: it keeps its ports."""
+    async def restart(self, item_hash: str, *, wipe: bool = False) -> None:
+        """Reboot a VM: it keeps its ports, and its SSH host key unless its disk is wiped."""
         vm = self.vms[item_hash]
+        vm.host_key = "" if wipe else vm.host_key
         vm.started_at, vm.boots_at = None, self._now() + self._boot_seconds
         await self._halt(vm)
 
@@ -201,6 +203,7 @@ class Crn:
         self._save(vm)
 
     async def _start_guest(self, vm: Vm) -> tuple[Guest, int]:
+        vm.host_key = vm.host_key or new_host_key()
         taken = {port for other in self.vms.values() for port in other.ports.values()}
         port = vm.ports.get("22") or FIRST_PORT
         while port < 65_535:
@@ -211,6 +214,7 @@ class Crn:
                     authorized_keys=vm.content.get("authorized_keys") or [],
                     hostname=vm.item_hash[:16],
                     os_image=vm.content["rootfs"]["parent"]["ref"],
+                    host_key=vm.host_key,
                 )
                 try:
                     return guest, await guest.start()

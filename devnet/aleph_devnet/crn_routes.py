@@ -63,7 +63,7 @@ class CrnRoutes:
         if operation in ("erase", "stop"):
             await self._crn.remove(item_hash)
         elif operation in ("reboot", "reinstall"):
-            await self._crn.restart(item_hash)
+            await self._crn.restart(item_hash, wipe=operation == "reinstall")
         elif operation == "expire":
             return web.Response(status=400, text="Invalid timeout duration")
         else:

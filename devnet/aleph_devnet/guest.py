@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aleph_devnet import shell_commands, shell_file_commands
+from aleph_devnet import shell_commands, shell_file_commands, shell_jobs
 from aleph_devnet.shell import MAX_OUTPUT, ExitError, Shell, to_bytes, to_text
 from aleph_devnet.shell_files import MAX_BYTES, Files
 
@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 32
 MAX_SESSIONS = 16
 IDLE_SECONDS = 600.0
-LOADED = (shell_commands, shell_file_commands)  # imported for the programs that they register
+LOADED = (shell_commands, shell_file_commands, shell_jobs)  # imported for the programs that they register
 
 
 class Guest:
     """One VM's SSH server and file system; the file system lives as long as this object."""
 
     def __init__(
-        self, *, host: str, port: int, authorized_keys: Sequence[str], hostname: str, os_image: str = ""
+        self,
+        *,
+        host: str,
+        port: int,
+        authorized_keys: Sequence[str],
+        hostname: str,
+        os_image: str = "",
+        host_key: str = "",
     ) -> None:
         self._address = (host, port)
         self._key_lines = tuple(authorized_keys)
@@ -29,6 +36,8 @@ class Guest:
             "".join(c for c in hostname if c.isascii() and (c.isalnum() or c in "-."))[:63] or "guest"
         )
         self._files = _fresh_files(self._hostname, os_image)
+        self._jobs: dict[str, shell_jobs.Job] = {}
+        self._host_key = host_key
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._sessions = 0
@@ -44,7 +53,7 @@ class Guest:
             lambda: _door(keys, self._connections),
             host,
             port,
-            server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+            server_host_keys=[asyncssh.import_private_key(self._host_key or new_host_key())],
             process_factory=self._serve,
             encoding="utf-8",
             errors="surrogateescape",
@@ -60,6 +69,9 @@ class Guest:
 
     async def stop(self) -> None:
         """Close the port and every connection; may be called again."""
+        for job in self._jobs.values():
+            if job.task is not None:
+                job.task.cancel()
         server, self._server = self._server, None
         if server is None:
             return
@@ -77,7 +89,7 @@ class Guest:
             return
         self._sessions += 1
         try:
-            process.exit(await _Login(process, Shell(self._files, self._hostname)).run())
+            process.exit(await _Login(process, Shell(self._files, self._hostname, self._jobs)).run())
         except (OSError, asyncssh.Error):
             process.close()  # the client went away
         finally:
@@ -145,6 +157,13 @@ class _Login:
         self._process.stdout.write(to_text(out))
         self._process.stderr.write(to_text(err))
         await self._process.stdout.drain()
+
+
+def new_host_key() -> str:
+    """What a VM shows, from its first boot on."""
+    import asyncssh
+
+    return asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
 
 
 def _door(keys: set[bytes], connections: "set[asyncssh.SSHServerConnection]") -> "asyncssh.SSHServer":

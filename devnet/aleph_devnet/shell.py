@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aleph_devnet.shell_files import MAX_BYTES, Files, FilesError
 from aleph_devnet.shell_parse import Command, LineError, Pipeline, expand, parse
 
-MAX_OUTPUT = 256 * 1024
+if TYPE_CHECKING:
+    from aleph_devnet.shell_jobs import Job
+
+MAX_OUTPUT = 512 * 1024
 MAX_VARIABLES = 100
 RUN_SECONDS = 30.0
 
@@ -90,8 +94,9 @@ async def _no_input() -> bytes:
 class Shell:
     """One login: a working directory and variables of its own, on the guest's shared files."""
 
-    def __init__(self, files: Files, hostname: str) -> None:
+    def __init__(self, files: Files, hostname: str, jobs: dict[str, "Job"] | None = None) -> None:
         self.files = files
+        self.jobs = {} if jobs is None else jobs
         self.hostname = hostname
         self.cwd = "/root"
         self.status = 0

@@ -104,7 +104,10 @@ async def wc(io: Io, arguments: list[str]) -> int:
 
 @program("head")
 async def head(io: Io, arguments: list[str]) -> int:
-    """The first lines."""
+    """The first lines, or bytes."""
+    if arguments[:1] == ["-c"] and len(arguments) > 1:
+        io.print((await io.content(arguments[2:]))[: max(0, int(number(arguments[1])))])
+        return 0
     count, names = _count(arguments)
     io.print(b"".join((await io.content(names)).splitlines(keepends=True)[:count]))
     return 0

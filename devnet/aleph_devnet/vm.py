@@ -21,6 +21,8 @@ class Vm:
     started_at: float | None = None
     guest: Guest | None = None
     strikes: int = 0
+    host_key: str = ""
+    """The private half of its SSH host key: made at the first boot, and on its disk from then on."""
 
     @property
     def memory_mib(self) -> int:
@@ -35,7 +37,13 @@ class Vm:
 
     def saved(self) -> dict[str, Any]:
         """As a document for the store."""
-        return {"in_pool": True, "number": self.number, "defined_at": self.defined_at, "ports": self.ports}
+        return {
+            "in_pool": True,
+            "number": self.number,
+            "defined_at": self.defined_at,
+            "ports": self.ports,
+            "host_key": self.host_key,
+        }
 
     def shown(self, host: str) -> dict[str, Any]:
         """An entry of `/v2/about/executions/list`. A real CRN shows no networking before the VM is up."""

@@ -26,6 +26,7 @@ LAYERS: list[tuple[str, tuple[str, ...], str]] = [
         "one door to the network, that no other door leans on",
     ),
     (f"{D}.adapters.store.*", ("adapters.store", "ports", "domain"), "one door to the database"),
+    (f"{D}.adapters.ssh.*", ("adapters.ssh", "ports", "domain"), "one door into the VMs"),
     (
         f"{D}.adapters.*",
         ("adapters", "ports", "domain", "runtime_dir", "private_files"),
@@ -109,8 +110,8 @@ DOORS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "asyncssh",
-        (f"{D}.demo.*", f"{D}.demo", "aleph_devnet.*"),
-        "guests of devnet, and the demo that logs in",
+        (f"{D}.adapters.ssh.*", f"{D}.demo.*", f"{D}.demo", "aleph_devnet.*"),
+        "one door into VMs; guests of devnet, and the demo that logs in",
     ),
     ("click|rich", (f"{D}.control.*", f"{D}.__main__", f"{D}.demo.*"), "what people read"),
     (

@@ -37,6 +37,13 @@ def _content(message: SignedMessage) -> dict[str, Any]:
     return content
 
 
+async def test_an_instance_lets_in_its_renter_and_the_daemon(network: Network) -> None:
+    """Both keys, neither with a comment (rules.md 10)."""
+    spec = _spec(network.signer.address, guest_pubkey="ssh-ed25519 AAAAC3Nz daemon@host")
+    keys = _content(await network.signer.sign_instance(spec))["authorized_keys"]
+    assert keys == [" ".join(SSH_KEY.split()[:2]), "ssh-ed25519 AAAAC3Nz"]
+
+
 async def test_an_instance_says_what_the_spec_says(network: Network) -> None:
     """On credit, on that CRN, with our stamp."""
     me = network.signer.address

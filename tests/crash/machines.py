@@ -24,3 +24,16 @@ async def create_with_a_gpu(tenant: Tenant) -> None:
     async with tenant.act():
         with suppress(Refusal):
             await tenant.create(gpu="any")
+
+
+@scenario("confirm")
+async def reinstall(tenant: Tenant) -> None:
+    """A VM is reached by SSH for the first time, and gets a new disk with another host key."""
+    vm = await rented(tenant)
+    async with tenant.act():
+        with suppress(Refusal):
+            await tenant.call("aleph_vm_run", item_hash="box", command="echo hello")
+        power = {"item_hash": vm, "action": "reinstall"}
+        with suppress(Refusal):
+            asked = await tenant.call("aleph_vm_power", **power)
+            await tenant.call("aleph_vm_power", **power, token=asked["token"])

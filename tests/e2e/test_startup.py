@@ -96,8 +96,9 @@ async def test_without_an_ssh_key_a_create_asks_for_one(net):
         assert quote["status"] == "quoted"
         key = daemon.ssh_key.with_suffix(".pub").read_text()
         vm = await daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 1, "ssh_pubkey": key})
-        (authorized,) = net.message(vm["item_hash"])["content"]["authorized_keys"]
+        authorized, ours = net.message(vm["item_hash"])["content"]["authorized_keys"]
         assert key.startswith(authorized)
+        assert len(ours.split()) == 2, "the daemon's own key has no comment either"
         assert "tester@example" not in authorized, "comments of keys would be public for ever"
 
 

@@ -21,6 +21,7 @@ from aleph_agentd.services.provisioner import Order
 from aleph_agentd.services.quotes import CreateRequest
 from support.anchors import MemoryAnchors
 from support.clock import ManualClock, ManualTimers
+from support.fake_guests import FakeGuests
 from support.fake_network import FakeNetwork
 
 HOME = "installation-1"
@@ -48,6 +49,7 @@ class World:
     timers: ManualTimers
     inventory: SqlInventory
     services: Services
+    guests: FakeGuests
 
     async def plan(self, caller: Caller = ALICE, **request: Any) -> Any:
         """A priced plan for a small VM."""
@@ -145,7 +147,7 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self.directory, self.database = directory, directory / "inventory.db"
         self.clock = ManualClock()
-        self.network = FakeNetwork(self.clock)
+        self.network, self.guests = FakeNetwork(self.clock), FakeGuests()
         self.limits = LIMITS
         self.human = ""
         """Who pays, in delegated mode."""
@@ -157,10 +159,11 @@ class Machine:
         inventory = await SqlInventory.open(sqlite_url(self.database))
         timers = ManualTimers()
         services = join(self.network, inventory, timers, self.clock, self.limits, self.database, self.human)
+        services.inside.guests = services.provisioner.guests = self.guests
         await services.freezes.load()
         try:
             await services.restoration.begin_life()
-            yield World(self.clock, self.network, timers, inventory, services)
+            yield World(self.clock, self.network, timers, inventory, services, self.guests)
         finally:
             await services.jobs.drain(0)
             await inventory.close()

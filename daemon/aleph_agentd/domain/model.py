@@ -26,7 +26,6 @@ LEASED = frozenset({VmState.INTENDED, VmState.PROVISIONING, VmState.RUNNING})
 
 LIVE = LEASED | {VmState.DESTROYING}
 """States in which the network may hold, and bill, the VM."""
-
 TOMBSTONES = frozenset({VmState.GONE, VmState.FAILED})
 
 TRANSITIONS: dict[VmState, frozenset[VmState]] = {
@@ -161,7 +160,8 @@ class Intent:
     request_key: str | None = None
     request_hash: str = ""
     approval: str = ""
-    """The human approval that is spent on it."""
+    guest_key: str = field(default="", repr=False)
+    """The human approval that is spent on it, and the private SSH key that lets the daemon into the VM."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from .approvals import ApprovalBook, MayAsk
 from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
+from .guest_keys import GuestKey, GuestKeys
+from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
 from .inventory import Decide, Endings, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
@@ -33,6 +35,15 @@ __all__ = [
     "Notified",
     "Execution",
     "EraseOutcome",
+    "Guests",
+    "Door",
+    "GuestKey",
+    "GuestKeys",
+    "KeyPair",
+    "Printed",
+    "Ran",
+    "GuestTrouble",
+    "HostKeyChanged",
     "RestartOutcome",
     "Inventory",
     "FreezeLog",

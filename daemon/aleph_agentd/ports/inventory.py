@@ -10,6 +10,7 @@ from ..domain.model import Event, Exposure, Intent, Movement, SignedMessage, Vm,
 from .approvals import ApprovalBook
 from .audit import AuditLog
 from .freezes import FreezeLog
+from .guest_keys import GuestKeys
 from .rebuilding import Rebuilding
 from .reckoning import Reckoning
 from .restoring import Restoring
@@ -50,7 +51,9 @@ Decide = Callable[[Exposure], None]
 """Raises a Refusal when the exposure leaves no room; called inside the transaction, so it must not wait."""
 
 
-class Inventory(Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalBook, Reckoning, Protocol):
+class Inventory(
+    Rebuilding, Restoring, Retention, FreezeLog, AuditLog, ApprovalBook, Reckoning, GuestKeys, Protocol
+):
     """The durable truth: VMs, leases, intents, ledger, events. Each method is one transaction.
 
     A method that returned has been written to disk; one that was cancelled or died has happened

@@ -54,6 +54,8 @@ class InstanceSpec:
     rootfs: str
     ssh_pubkey: str
     stamp: Stamp
+    guest_pubkey: str = ""
+    """The daemon's own key into this VM, beside its renter's."""
     gpu: Gpu | None = None
 
 

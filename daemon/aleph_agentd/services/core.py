@@ -12,6 +12,7 @@ from .auditor import Auditor
 from .expenses import Expenses
 from .extender import Extender
 from .freezes import Freezes
+from .inside import Inside
 from .jobs import Jobs
 from .lookout import Lookout
 from .panic import Panic
@@ -57,6 +58,7 @@ class Services:
     freezes: Freezes
     panic: Panic
     lookout: Lookout
+    inside: Inside
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

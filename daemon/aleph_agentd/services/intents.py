@@ -8,7 +8,7 @@ from ..ports import InstanceSpec
 from .quotes import Plan
 
 
-def instance_spec(plan: Plan, payer: str, rootfs: str, lease: Stamp) -> InstanceSpec:
+def instance_spec(plan: Plan, payer: str, rootfs: str, lease: Stamp, guest_pubkey: str = "") -> InstanceSpec:
     """What the INSTANCE message says. No name, no purpose: it is public for ever (rules.md 10)."""
     return InstanceSpec(
         payer=payer,
@@ -19,6 +19,7 @@ def instance_spec(plan: Plan, payer: str, rootfs: str, lease: Stamp) -> Instance
         rootfs=rootfs,
         ssh_pubkey=plan.request.ssh_pubkey,
         stamp=lease,
+        guest_pubkey=guest_pubkey,
         gpu=plan.gpu,
     )
 

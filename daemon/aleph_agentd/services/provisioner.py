@@ -19,7 +19,7 @@ from ..domain.errors import Conflict, Refusal, Unavailable
 from ..domain.gpu import plain_size
 from ..domain.model import LEASED, Exposure, Intent, SignedMessage, Stamp, Vm, VmState
 from ..domain.projects import budgets_of
-from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
+from ..ports import Guests, Inventory, KeyMissing, KeyPair, Market, NetworkTrouble, Signer
 from .billing_end import FORGETS_PER_VM
 from .birth import Birth, Stillborn
 from .freezes import Freezes
@@ -77,6 +77,8 @@ class Provisioner:
         self._orders: dict[str, Order] = {}
         self.draining = False
         self.gates = planner.gates
+        self.guests: Guests | None = None
+        """Makes the key that lets the daemon into each VM; without it, only the renter gets in."""
         self.ready: Callable[[], Awaitable[None]] = _at_once
         """Waits until this daemon may sign creates; raises the Refusal of one that never may (rules.md 7)."""
 
@@ -206,12 +208,17 @@ class Provisioner:
             self._planner.breakers.failed(vm, str(why))
         self._teardown.start(await self._teardown.order(vm.item_hash, f"its create failed: {why}"))
 
+    async def _guest_key(self) -> KeyPair:
+        # In a thread: the first one loads the SSH library.
+        return await asyncio.to_thread(self.guests.new_key) if self.guests else KeyPair("", "")
+
     async def _admit(self, order: Order) -> Vm:
         """Sign, then commit 1: everything that is needed to track and to end the VM is on disk before it exists."""
         plan, now = order.plan, self._clock.now()
         lease = Stamp(self._installation, secrets.token_hex(16), now + timedelta(seconds=plan.request.ttl_s))
         rootfs = self._market.images()[plan.request.os_image]
-        spec = instance_spec(plan, self._treasury.payer, rootfs, lease)
+        key = await self._guest_key()
+        spec = instance_spec(plan, self._treasury.payer, rootfs, lease, key.public)
         try:
             create = await self._signer.sign_instance(spec)
             forgets = await self._signer.sign_forgets(create.item_hash, spec.payer, FORGETS_PER_VM)
@@ -232,6 +239,7 @@ class Provisioner:
             request_key=None if order.tried else order.request_key,
             request_hash=order.request_hash,
             approval=order.approval.id if order.approval else "",
+            guest_key=key.private,
         )
 
         def decide(exposure: Exposure) -> None:

@@ -52,6 +52,8 @@ async def run(call: Call, arguments: PowerArguments) -> Powered:
     if wipes:
         _check_hash(arguments, vm)
         check_token(call, "reinstall", [vm], arguments.token)
+        # Before it: a crash in between costs a first contact, not the way in.
+        await call.services.inventory.unpin_host_key(vm.item_hash)
     await _ask(call, vm, arguments.action)
     return Powered(
         **await footer(call, vm),

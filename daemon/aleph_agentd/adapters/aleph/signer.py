@@ -101,7 +101,7 @@ def _instance_content(spec: InstanceSpec) -> dict[str, Any]:
         address=spec.payer,
         memory=spec.memory_mib,
         vcpus=spec.vcpus,
-        ssh_keys=[bare_ssh_key(spec.ssh_pubkey)],
+        ssh_keys=[bare_ssh_key(key) for key in (spec.ssh_pubkey, spec.guest_pubkey) if key],
         metadata=write_stamp(spec.stamp),
         requirements=HostRequirements(
             node=NodeRequirements.model_validate(node),

@@ -23,6 +23,7 @@ from .auditing import AuditStore
 from .binding import BindingStore
 from .exposure import exposure
 from .freezes import FreezeStore
+from .guest_keys import GuestKeyStore
 from .predecessor import Defaults, Imported
 from .rebuilding import RebuildingStore
 from .reckoning import ReckoningStore
@@ -38,6 +39,7 @@ class SqlInventory(
     AuditStore,
     ApprovalStore,
     ReckoningStore,
+    GuestKeyStore,
     BindingStore,
 ):
     """VMs, leases, intents, ledger and events in one database. Contract: `ports.Inventory`."""

@@ -12,7 +12,7 @@ from ...domain.clock import iso
 from ...domain.leases import CLAIM
 from ...domain.model import LEASED, Intent, Vm, VmState
 from ...ports import Decide, Remembered, StaleRow
-from . import approvals, audit, events, ledger, messages, requests, vms
+from . import approvals, audit, events, guest_keys, ledger, messages, requests, vms
 from .exposure import exposure
 
 CREATE_TOOL = "aleph_create_vm"
@@ -57,6 +57,7 @@ def admit(
     vms.add(connection, vm)
     messages.add_create(connection, intent.create)
     messages.add_forgets(connection, vm.item_hash, intent.forgets)
+    guest_keys.add(connection, vm.item_hash, intent.guest_key)
     ledger.reserve(
         connection,
         vm,

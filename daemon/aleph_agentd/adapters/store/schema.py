@@ -73,6 +73,15 @@ forgets = Table(
     Column("burnt_at", UtcInstant),
 )
 
+# Ours into a VM, and the VM's own as it was at first contact. Nothing that is shown or escrowed reads this table.
+guest_keys = Table(
+    "guest_keys",
+    metadata,
+    Column("item_hash", Text, ForeignKey("vms.item_hash", ondelete="CASCADE"), primary_key=True),
+    Column("private_key", Text, nullable=False),
+    Column("host_key", Words, nullable=False, server_default=""),
+)
+
 # Published in our AGGREGATE: the bytes are kept, so that a crash posts the same ones again.
 extensions = Table(
     "extensions",

@@ -1,0 +1,31 @@
+"""The keys of both ends of a VM's SSH, as the inventory keeps them."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class GuestKey:
+    """How the daemon gets into one VM. `host_key` is empty before the first contact."""
+
+    private_key: str = field(repr=False)
+    host_key: str = ""
+
+
+class GuestKeys(Protocol):
+    """Written with the VM's row, and gone with it. Never shown, audited, or put into an escrow."""
+
+    async def guest_key(self, item_hash: str) -> GuestKey | None:
+        """The keys of a VM; None for one that the daemon has no key of its own for."""
+        ...
+
+    async def pin_host_key(self, item_hash: str, host_key: str) -> str:
+        """Store the host key of the first contact, until a reinstall. The pinned one: the first that was stored.
+
+        Raises NotFound for a VM without a key of ours.
+        """
+        ...
+
+    async def unpin_host_key(self, item_hash: str) -> None:
+        """Forget it: the VM gets a new disk, and with that a new one."""
+        ...

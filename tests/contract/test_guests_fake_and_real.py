@@ -1,0 +1,126 @@
+"""What the services build on, in VMs of every kind: the fake of the tests, and devnet's guests over real SSH."""
+
+import secrets
+import shlex
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from aleph_agentd.adapters.ssh.guests import SshGuests
+from aleph_agentd.domain.guest_jobs import PAGE, JobReport, line_for, report_of
+from aleph_agentd.ports import Door, Guests, HostKeyChanged
+from aleph_devnet.guest import Guest
+from support.fake_guests import FakeGuests
+
+HERE = "127.0.0.1"
+WITHIN_S = 60.0
+
+
+@dataclass
+class Inside:
+    """A way in, and what goes through it."""
+
+    guests: Guests
+    door: Door
+
+    async def job(
+        self, verb: str, job: str, command: str = "", wait_s: float = 0, offset: int | None = None
+    ) -> JobReport:
+        """One call of the job script."""
+        nonce = secrets.token_hex(8)
+        line = line_for(nonce, verb, job, wait_s, offset)
+        ran = await self.guests.run(self.door, line, WITHIN_S, stdin=command.encode())
+        report = report_of(ran.stdout.head + ran.stdout.tail, nonce, offset)
+        assert report is not None, ran
+        return report
+
+
+@pytest.fixture(params=["fake", "devnet"])
+async def inside(request: pytest.FixtureRequest) -> AsyncIterator[Inside]:
+    """A VM of one kind."""
+    if request.param == "fake":
+        fake = FakeGuests()
+        yield Inside(fake, Door(HERE, 22, fake.new_key().private, await fake.host_key(HERE, 22)))
+        return
+    real = SshGuests()
+    key = real.new_key()
+    guest = Guest(host=HERE, port=0, authorized_keys=[key.public], hostname="vm-1")
+    port = await guest.start()
+    yield Inside(real, Door(HERE, port, key.private, await real.host_key(HERE, port)))
+    await guest.stop()
+
+
+def new() -> str:
+    """A job's id."""
+    return secrets.token_hex(6)
+
+
+async def test_a_job_leaves_its_output_and_exit_code_and_starts_once(inside: Inside) -> None:
+    """Started again, it is only looked at."""
+    job = new()
+    for _ in range(2):
+        report = await inside.job("start", job, "echo x >> log; cat log; cat missing; exit 7", WITHIN_S / 2)
+        assert (report.state, report.exit_code, report.out.head) == ("done", 7, b"x\n")
+        assert b"missing" in report.err.head
+
+
+async def test_a_job_goes_on_without_a_connection_until_it_is_stopped(inside: Inside) -> None:
+    """Its start does not wait; its end by us is told as a signal's."""
+    job = new()
+    assert (await inside.job("start", job, "echo on; sleep 25")).state == "running"
+    assert (await inside.job("look", job)).state == "running"
+    stopped = await inside.job("stop", job)
+    assert (stopped.state, stopped.exit_code) == ("done", 143)
+    assert (await inside.job("look", job)).exit_code == 143
+    assert (await inside.job("stop", job)).exit_code == 143
+
+
+async def test_a_job_that_nobody_started_is_none(inside: Inside) -> None:
+    """Neither done nor lost."""
+    for verb in ("look", "stop"):
+        assert (await inside.job(verb, new())).state == "none"
+
+
+async def test_both_ends_and_any_page_of_a_long_output(inside: Inside) -> None:
+    """Bytes, counted exactly."""
+    job, whole = new(), "".join(f"{n}\n" for n in range(1, 5001)).encode()
+    report = await inside.job("start", job, "seq 5000", WITHIN_S / 2)
+    assert (report.out.head, report.out.tail) == (whole[: PAGE // 2], whole[-PAGE // 2 :])
+    assert report.out.total == len(whole)
+    for offset in (0, 1, len(whole) - 3, len(whole), len(whole) + 9):
+        page = await inside.job("look", job, offset=offset)
+        assert page.out.head == whole[offset : offset + PAGE]
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 * 1024])
+async def test_bytes_go_in_and_come_back(inside: Inside, size: int) -> None:
+    """Any bytes, under any name, as many as are asked for."""
+    content, name = secrets.token_bytes(size), shlex.quote("it's\na $(name)")
+    put = await inside.guests.run(inside.door, f"cat > {name}", WITHIN_S, stdin=content)
+    assert put.exit_code == 0
+    for most in (size + 1, 256 * 1024 + 1):
+        got = await inside.guests.run(inside.door, f"head -c {most} < {name}", WITHIN_S, most=most)
+        assert (got.exit_code, got.stdout.head, got.stdout.total) == (0, content, size)
+    got = await inside.guests.run(inside.door, f"head -c 1 < {name}", WITHIN_S)
+    assert got.stdout.head == content[:1]
+
+
+async def test_a_command_that_does_not_read_still_ends(inside: Inside) -> None:
+    """However much there was to read."""
+    ran = await inside.guests.run(inside.door, "exit 4", WITHIN_S, stdin=b"x" * 256 * 1024)
+    assert ran.exit_code == 4
+
+
+async def test_a_time_out_is_no_failure(inside: Inside) -> None:
+    """What was printed so far may be told or not; the exit code is not known."""
+    ran = await inside.guests.run(inside.door, "sleep 25", 0.5)
+    assert (ran.exit_code, ran.timed_out) == (None, True)
+
+
+async def test_another_host_key_than_the_pinned_one_gets_nothing(inside: Inside) -> None:
+    """Not even the command."""
+    other = SshGuests().new_key().public
+    with pytest.raises(HostKeyChanged):
+        await inside.guests.run(replace(inside.door, host_key=other), "echo x >> log", WITHIN_S)
+    assert (await inside.guests.run(inside.door, "cat log", WITHIN_S)).exit_code != 0

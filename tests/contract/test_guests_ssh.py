@@ -1,0 +1,179 @@
+"""The Guests port over real SSH: devnet's guest, and servers that misbehave."""
+
+import asyncio
+import os
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from aleph_agentd.adapters.ssh.ends import Ends
+from aleph_agentd.adapters.ssh.guests import SshGuests
+from aleph_agentd.ports.guests import KEPT_BYTES, Door, GuestTrouble, HostKeyChanged, KeyPair
+from aleph_devnet.guest import Guest
+
+GUESTS = SshGuests()
+KEY = GUESTS.new_key()
+HERE = "127.0.0.1"
+Serve = Callable[["asyncssh.SSHServerProcess[bytes]"], Awaitable[None]]
+
+
+async def door(port: int, key: KeyPair = KEY) -> Door:
+    return Door(HERE, port, key.private, await GUESTS.host_key(HERE, port))
+
+
+@pytest.fixture
+async def guest() -> AsyncIterator[Door]:
+    """A VM of devnet that lets in KEY."""
+    made = Guest(host=HERE, port=0, authorized_keys=[KEY.public], hostname="vm-1")
+    yield await door(await made.start())
+    await made.stop()
+
+
+@asynccontextmanager
+async def server(serve: Serve, tmp_path: Path, **options: Any) -> AsyncIterator[int]:
+    """A real SSH server that does with each command whatever `serve` does."""
+    allowed = tmp_path / "allowed"
+    allowed.write_text(KEY.public + "\n")
+    options.setdefault("server_host_keys", [asyncssh.generate_private_key("ssh-ed25519")])
+    listening = await asyncssh.create_server(
+        asyncssh.SSHServer,
+        HERE,
+        0,
+        process_factory=serve,
+        encoding=None,
+        authorized_client_keys=str(allowed),
+        **options,
+    )
+    yield listening.get_port()
+    listening.close()
+
+
+async def test_a_command_answers_with_its_output_and_exit_code(guest: Door) -> None:
+    """Both streams, each on its own."""
+    done = await GUESTS.run(guest, "echo hello; cat missing", 30)
+    assert done.stdout.head == b"hello\n"
+    assert b"missing" in done.stderr.head
+    assert (done.exit_code, done.timed_out) == (1, False)
+
+
+async def test_each_key_is_new_and_carries_no_comment() -> None:
+    """rules.md 10: what is published names nobody; and the private half is in no repr."""
+    other = GUESTS.new_key()
+    assert other.public != KEY.public
+    assert len(other.public.split(" ")) == 2
+    assert "PRIVATE" not in repr(other)
+    assert "PRIVATE" not in repr(Door(HERE, 22, other.private, ""))
+
+
+async def test_another_key_does_not_get_in(guest: Door) -> None:
+    """A key opens one VM only; nothing has run."""
+    with pytest.raises(GuestTrouble) as refused:
+        await GUESTS.run(replace(guest, private_key=GUESTS.new_key().private), "echo hello", 30)
+    assert not refused.value.started
+
+
+@pytest.mark.parametrize("kind", ["ssh-ed25519", "ecdsa-sha2-nistp256"])
+async def test_a_changed_host_key_is_refused_before_anything_is_sent(tmp_path: Path, kind: str) -> None:
+    """Another key, also of another kind, is another machine."""
+    served: list[str | None] = []
+
+    async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        served.append(process.command)
+        process.exit(0)
+
+    async with server(serve, tmp_path, server_host_keys=[asyncssh.generate_private_key(kind)]) as port:
+        first = await door(port)
+        assert (await GUESTS.run(first, "true", 30)).exit_code == 0
+        with pytest.raises(HostKeyChanged):
+            await GUESTS.run(replace(first, host_key=GUESTS.new_key().public), "secret", 30)
+    assert served == ["true"]
+
+
+async def test_a_flood_is_read_to_its_end_and_not_kept(tmp_path: Path) -> None:
+    """Both ends of 100 MB, in bounded memory."""
+    block, count = b"x" * 1_000_000, 100
+
+    async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        process.stdout.write(b"first")
+        for _ in range(count):
+            process.stdout.write(block)
+            await process.stdout.drain()
+        process.stdout.write(b"last")
+        process.exit(0)
+
+    async with server(serve, tmp_path) as port:
+        where = await door(port)
+        tracemalloc.start()
+        try:
+            done = await GUESTS.run(where, "flood", 90)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert done.stdout.total == len(block) * count + 9
+    assert done.stdout.head.startswith(b"first")
+    assert done.stdout.tail.endswith(b"last")
+    assert len(done.stdout.head) + len(done.stdout.tail) == 2 * KEPT_BYTES
+    assert peak < 20_000_000  # the server's own buffers are in it
+
+
+async def test_a_command_that_hangs_is_left_at_its_time_out(tmp_path: Path) -> None:
+    """What it printed so far is told."""
+
+    async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        process.stdout.write(b"so far")
+        await process.wait_closed()
+
+    async with server(serve, tmp_path) as port:
+        done = await GUESTS.run(await door(port), "hang", 1)
+    assert (done.timed_out, done.exit_code, done.stdout.head) == (True, None, b"so far")
+
+
+async def test_a_command_whose_end_is_unknown_is_said_to_have_started(tmp_path: Path) -> None:
+    """Unknown is not gone: nobody may run it again on their own."""
+
+    async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        process.channel.get_connection().abort()
+
+    async with server(serve, tmp_path) as port:
+        with pytest.raises(GuestTrouble) as lost:
+            await GUESTS.run(await door(port), "lose", 30)
+    assert lost.value.started
+
+
+@pytest.mark.parametrize("host", ["localhost", "", "127.0.0.1;id", "-oProxyCommand=id"])
+async def test_nothing_but_an_address_is_connected_to(host: str) -> None:
+    """rules.md 18: a name is not looked up, and no shell ever sees it."""
+    with pytest.raises(GuestTrouble):
+        await GUESTS.host_key(host, 22)
+    with pytest.raises(GuestTrouble):
+        await GUESTS.run(Door(host, 22, KEY.private, KEY.public), "true", 1)
+
+
+async def test_no_file_of_this_machine_has_a_say(
+    guest: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a user's ssh configuration nor an agent."""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host *\n  Port 1\n  User nobody\n  ProxyCommand false\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    async with asyncio.timeout(30):
+        assert (await GUESTS.run(guest, "true", 30)).exit_code == 0
+    assert os.listdir(tmp_path / ".ssh") == ["config"]  # and nothing was left there
+
+
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+def test_both_ends_are_kept_whatever_the_chunks_are(step: int) -> None:
+    """The head fills first, then the tail moves."""
+    text, ends = bytes(range(256)) * 200, Ends()
+    for start in range(0, len(text), step):
+        ends.take(text[start : start + step])
+    kept = ends.printed()
+    assert (kept.head, kept.tail) == (text[:KEPT_BYTES], text[-KEPT_BYTES:])
+    assert kept.left_out == len(text) - 2 * KEPT_BYTES

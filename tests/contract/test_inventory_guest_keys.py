@@ -1,0 +1,76 @@
+"""The SSH keys of VMs in the inventory."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from aleph_agentd.adapters.store import SqlInventory, sqlite_url
+from aleph_agentd.domain.errors import NotFound
+from aleph_agentd.domain.model import VmState
+from aleph_agentd.ports import GuestKey
+from support.inventory import HOUR, NOW, a_vm, allow, an_intent
+
+
+@pytest.fixture
+async def inventory(tmp_path: Path) -> AsyncIterator[SqlInventory]:
+    """An empty one."""
+    opened = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
+    yield opened
+    await opened.close()
+
+
+async def admitted(inventory: SqlInventory, seed: str, key: str = "PRIVATE") -> str:
+    vm = await inventory.admit(an_intent(a_vm(seed), guest_key=key), allow, NOW)
+    return vm.item_hash
+
+
+async def test_a_vm_s_key_is_written_with_its_row_and_shown_nowhere(inventory: SqlInventory) -> None:
+    """Before it is broadcast; neither the intent nor the key show it in a traceback."""
+    item_hash = await admitted(inventory, "a")
+    key = await inventory.guest_key(item_hash)
+    assert key == GuestKey("PRIVATE")
+    assert "PRIVATE" not in repr(key)
+    assert "PRIVATE" not in repr(an_intent(a_vm("b"), guest_key="PRIVATE"))
+
+
+async def test_the_host_key_of_the_first_contact_stays(inventory: SqlInventory) -> None:
+    """Whoever comes second is compared with the first."""
+    item_hash = await admitted(inventory, "a")
+    assert await inventory.pin_host_key(item_hash, "first") == "first"
+    assert await inventory.pin_host_key(item_hash, "second") == "first"
+    assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE", "first")
+
+
+async def test_after_a_reinstall_the_next_host_key_is_the_first(inventory: SqlInventory) -> None:
+    """Of that VM alone; our own key stays."""
+    item_hash, other = await admitted(inventory, "a"), await admitted(inventory, "b")
+    for each in (item_hash, other):
+        await inventory.pin_host_key(each, "first")
+    await inventory.unpin_host_key(item_hash)
+    assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE")
+    assert await inventory.pin_host_key(item_hash, "second") == "second"
+    assert await inventory.pin_host_key(other, "second") == "first"
+    await inventory.unpin_host_key("f" * 64)  # one without a key: nothing to forget
+
+
+async def test_a_vm_without_a_key_of_ours_has_none(inventory: SqlInventory) -> None:
+    """Made by an older version, adopted, or unknown."""
+    for item_hash in (await admitted(inventory, "a", key=""), "f" * 64):
+        assert await inventory.guest_key(item_hash) is None
+        with pytest.raises(NotFound):
+            await inventory.pin_host_key(item_hash, "host")
+
+
+async def test_the_key_is_gone_with_the_row(inventory: SqlInventory, tmp_path: Path) -> None:
+    """Nothing of it is left in the table."""
+    item_hash = await admitted(inventory, "a")
+    await inventory.move(item_hash, VmState.DESTROYING, "test", NOW)
+    await inventory.settle(item_hash, "test", NOW + HOUR, forgotten_at=NOW + HOUR)
+    await inventory.move(item_hash, VmState.GONE, "test", NOW, ended_at=NOW, verified_at=NOW)
+    assert await inventory.remove([item_hash], NOW + timedelta(days=31)) == 1
+    with closing(sqlite3.connect(tmp_path / "inventory.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM guest_keys").fetchone() == (0,)

@@ -1,0 +1,69 @@
+"""Work inside VMs: the daemon's own key, real SSH, devnet's guests."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from aleph_agentd.domain.errors import Refusal
+from support.daemon import DaemonProcess, eventually
+
+
+async def rented(daemon: DaemonProcess, name: str = "box") -> dict[str, Any]:
+    """A VM whose SSH answers."""
+    made = await daemon.call("aleph_create_vm", {"name": name, "ttl_hours": 1})
+    await daemon.call("aleph_wait_vm", {"item_hash": made["item_hash"]})
+    return made
+
+
+async def run(daemon: DaemonProcess, vm: dict[str, Any], key: str | None = None, **words: Any) -> Any:
+    """One call of the tool."""
+    return await daemon.call("aleph_vm_run", {"item_hash": vm["item_hash"], **words}, key)
+
+
+async def test_a_command_runs_and_a_job_outlives_a_daemon_that_is_killed(daemon: DaemonProcess) -> None:
+    """A request that is sent again after it does not run again."""
+    vm = await rented(daemon)
+    first = await run(daemon, vm, "key-1", command="echo x >> log; cat log; exit 3")
+    assert (first["exit_code"], first["stdout_bytes"]) == (3, 2)
+    job = await run(daemon, vm, command="sleep 2; echo late", timeout_s=0)
+    assert job["status"] == "running"
+    daemon.kill()
+    daemon.start()
+    again = await run(daemon, vm, "key-1", command="echo x >> log; cat log; exit 3")
+    assert (again["job"], again["stdout_bytes"]) == (first["job"], 2)
+    found = await run(daemon, vm, job=job["job"], timeout_s=30)
+    assert (found["status"], "late" in found["stdout"]) == ("done", True)
+
+
+async def test_a_teardown_ends_what_waits_and_takes_the_key_along(daemon: DaemonProcess) -> None:
+    """Whoever waits for a command is told; another VM's command runs on, at the same time."""
+    vm, other = await rented(daemon), await rented(daemon, "other")
+    waiting = asyncio.create_task(run(daemon, vm, command="sleep 25", timeout_s=40))
+    beside = asyncio.create_task(run(daemon, other, command="sleep 3; echo fine"))
+    await run(daemon, vm, command="true")
+    await daemon.call("aleph_destroy_vm", {"item_hash": vm["item_hash"]})
+    with pytest.raises(Refusal) as refused:
+        await waiting
+    assert refused.value.code == "not_running"
+    assert "fine" in (await beside)["stdout"]
+
+
+async def test_a_reboot_keeps_the_host_key_and_a_reinstall_brings_another(daemon: DaemonProcess) -> None:
+    """The pin is the daemon's own, and follows what it ordered itself."""
+    vm = await rented(daemon)
+    assert (await run(daemon, vm, command="true"))["exit_code"] == 0
+    for action in ("reboot", "reinstall"):
+        words = {"item_hash": vm["item_hash"], "action": action}
+        asked = await daemon.call("aleph_vm_power", words)
+        if action == "reinstall":
+            await daemon.call("aleph_vm_power", {**words, "token": asked["token"]})
+
+        async def answers() -> bool:
+            try:
+                return (await run(daemon, vm, command="true"))["exit_code"] == 0
+            except Refusal as refusal:
+                assert refusal.code in ("unreachable", "unknown")
+                return False
+
+        await eventually(answers)
