@@ -125,7 +125,7 @@ def join(
 ) -> Services:
     """The services over their adapters."""
     signer, messages, market, hosts = network.signer, network.messages, network.market, network.hosts
-    jobs, freezes, guests = Jobs(), Freezes(inventory, clock), SshGuests()
+    jobs, freezes = Jobs(), Freezes(inventory, clock)
     treasury = Treasury(inventory, market, signer, clock, given.limits, given.human_address)
     teardown = Teardown(inventory, messages, hosts, market, signer, clock, jobs)
     adopter, repairs, restoration, sweeper = _keepers(
@@ -162,13 +162,12 @@ def join(
         ),
         restoration=restoration,
         lookout=Lookout(inventory, treasury, clock),
-        inside=Inside(guests, inventory),
+        inside=Inside(SshGuests(), inventory),
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
         **_passed_on(given),
     )
-    services.provisioner.guests = guests
     _guard(services, messages)
     return services
 
@@ -252,6 +251,7 @@ def _keepers(
 def _guard(services: Services, messages: Messages) -> None:
     """What stands in the way of creates and extensions, and is told with every answer."""
     restoration = services.restoration
+    services.provisioner.guests = services.inside.guests
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
     services.extender.ready = restoration.looked
