@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import click
 
+from aleph_agentd.control import output
+from aleph_agentd.control.verb import as_json, json_option
+
 PROGRAM = "aleph-agentctl"
 SHELLS = ("bash", "zsh", "fish")
 
@@ -26,6 +29,7 @@ class Verb(NamedTuple):
 
 @click.command
 @click.argument("shell", type=click.Choice(SHELLS))
+@json_option
 def completion(shell: str) -> None:
     """Print a completion script.
 
@@ -36,7 +40,11 @@ def completion(shell: str) -> None:
     """
     root = click.get_current_context().find_root().command
     verbs = list(_verbs(root, ()))
-    click.echo({"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](verbs))
+    script = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](verbs)
+    if as_json():
+        output.say_json({"shell": shell, "script": script})
+    else:
+        click.echo(script)
 
 
 def _verbs(command: click.Command, path: tuple[str, ...]) -> Iterator[Verb]:

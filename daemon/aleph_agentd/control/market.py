@@ -21,7 +21,9 @@ DEFAULT_LIMIT, MAX_LIMIT = 20, 1000
 @click.option("--gpu", "gpu_model", help="With a free GPU: `any`, or a model.")
 @click.option("--cheapest", is_flag=True, help="The cheapest first, not the best.")
 @click.option("--name", help="Part of the node's name.")
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=DEFAULT_LIMIT, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_LIMIT), default=DEFAULT_LIMIT, show_default=True, help="At most."
+)
 @json_option
 def nodes(cheapest: bool, limit: int, gpu_model: str | None, **given: Any) -> None:
     """List the nodes (CRNs) that have room for a VM, the best first."""

