@@ -1,8 +1,8 @@
 """What runs "inside" a devnet VM: an SSH server that lets in the VM's keys, with a sandboxed shell."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from aleph_devnet import shell_commands, shell_file_commands, shell_jobs
 from aleph_devnet.shell import MAX_OUTPUT, ExitError, Shell, to_bytes, to_text
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 32
 MAX_SESSIONS = 16
 IDLE_SECONDS = 600.0
+EXACT = "latin-1"
+"""Each byte is one character: what a command without a terminal reads and prints."""
 LOADED = (shell_commands, shell_file_commands, shell_jobs)  # imported for the programs that they register
 
 
@@ -54,7 +56,7 @@ class Guest:
             host,
             port,
             server_host_keys=[asyncssh.import_private_key(self._host_key or new_host_key())],
-            process_factory=self._serve,
+            process_factory=self._begin,
             encoding="utf-8",
             errors="surrogateescape",
             password_auth=False,
@@ -80,6 +82,12 @@ class Guest:
             connection.abort()
         await server.wait_closed()
 
+    def _begin(self, process: "asyncssh.SSHServerProcess[str]") -> Coroutine[Any, Any, None]:
+        if process.command is not None:
+            # Before anything is read: UTF-8 would lose the half of a character that ends a file.
+            process.channel.set_encoding(EXACT)
+        return self._serve(process)
+
     async def _serve(self, process: "asyncssh.SSHServerProcess[str]") -> None:
         import asyncssh
 
@@ -102,6 +110,7 @@ class _Login:
     def __init__(self, process: "asyncssh.SSHServerProcess[str]", shell: Shell) -> None:
         self._process = process
         self._shell = shell
+        self._exact = process.command is not None
         self._printed = self._complained = 0
 
     async def run(self) -> int:
@@ -147,15 +156,15 @@ class _Login:
                 continue
             if not text:
                 break
-            taken += to_bytes(text)
+            taken += text.encode(EXACT) if self._exact else to_bytes(text)
         return bytes(taken)
 
     async def _write(self, out: bytes, err: bytes) -> None:
         out, err = out[: MAX_OUTPUT - self._printed], err[: MAX_OUTPUT - self._complained]
         self._printed += len(out)
         self._complained += len(err)
-        self._process.stdout.write(to_text(out))
-        self._process.stderr.write(to_text(err))
+        self._process.stdout.write(out.decode(EXACT) if self._exact else to_text(out))
+        self._process.stderr.write(err.decode(EXACT) if self._exact else to_text(err))
         await self._process.stdout.drain()
 
 
