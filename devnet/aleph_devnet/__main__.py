@@ -39,6 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--crn-memory-gib", type=int, default=256, help="memory of a newly made CRN")
     run.add_argument("--tick-seconds", type=float, default=0.05, help="how often it looks what is due")
     run.add_argument("--no-ssh", action="store_true", help="VMs without an SSH server behind their port")
+    run.add_argument(
+        "--guest",
+        choices=("shell", "bwrap"),
+        default="shell",
+        help="what runs in VMs: a few commands in memory, or any in a bubblewrap without network",
+    )
     env = commands.add_parser("env", help="print `export ALEPH_AGENT_…` lines for a shell's eval")
     env.set_defaults(run=_env)
     for command in (run, env):
@@ -67,7 +73,10 @@ async def _serve(options: argparse.Namespace, folder: Path) -> None:
     # Imported here: `aleph-devnet env` must be quick.
     from aleph_devnet.app import Devnet
     from aleph_devnet.network import Network, Options
+    from aleph_devnet.sandbox import trouble
 
+    if options.guest == "bwrap" and (why := await asyncio.to_thread(trouble)):
+        raise OSError(f"--guest bwrap: {why}")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -83,6 +92,7 @@ async def _serve(options: argparse.Namespace, folder: Path) -> None:
             crn_memory_gib=options.crn_memory_gib,
             tick_s=options.tick_seconds,
             ssh=not options.no_ssh,
+            guest=options.guest,
         )
     )
     devnet = Devnet(network)

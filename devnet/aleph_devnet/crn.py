@@ -1,12 +1,16 @@
 """A compute resource node: it runs what it is told about, whoever tells it, and asks the CCN once a minute."""
 
+import asyncio
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aleph_devnet.chain import Chain
 from aleph_devnet.guest import Guest, new_host_key
 from aleph_devnet.hardware import Node
 from aleph_devnet.message import LIVE, PENDING, REJECTED
+from aleph_devnet.sandbox import Sandbox
 from aleph_devnet.state import Store
 from aleph_devnet.vm import Vm
 from aleph_devnet.witness import Witness
@@ -38,9 +42,12 @@ class Crn:
         *,
         witness: Witness,
         ssh: bool = True,
+        homes: Path | None = None,
     ) -> None:
         self.node, self.chain, self._store, self._now = node, chain, store, now
         self._boot_seconds, self._witness, self._ssh = boot_seconds, witness, ssh
+        self._homes = homes
+        """Where sandboxed guests live; None: they are in memory."""
         self._kind = f"vm {node.hash}"
         self._cached: set[str] = set()
         self._delegates: dict[str, tuple[float, list[Any]]] = {}
@@ -150,6 +157,7 @@ class Crn:
         self._witness.left(self.node.hash, item_hash)
         self._store.put(self._kind, item_hash, {**vm.saved(), "in_pool": False})
         await self._halt(vm)
+        await self._wipe(vm)
 
     async def restart(self, item_hash: str, *, wipe: bool = False) -> None:
         """Reboot a VM: it keeps its ports, and its SSH host key unless its disk is wiped."""
@@ -157,6 +165,12 @@ class Crn:
         vm.host_key = "" if wipe else vm.host_key
         vm.started_at, vm.boots_at = None, self._now() + self._boot_seconds
         await self._halt(vm)
+        if wipe:
+            await self._wipe(vm)
+
+    async def _wipe(self, vm: Vm) -> None:
+        if self._homes is not None:
+            await asyncio.to_thread(shutil.rmtree, self._homes / vm.item_hash, ignore_errors=True)
 
     async def _halt(self, vm: Vm) -> None:
         guest, vm.guest = vm.guest, None
@@ -215,6 +229,7 @@ class Crn:
                     hostname=vm.item_hash[:16],
                     os_image=vm.content["rootfs"]["parent"]["ref"],
                     host_key=vm.host_key,
+                    sandbox=self._sandbox_of(vm),
                 )
                 try:
                     return guest, await guest.start()
@@ -222,6 +237,9 @@ class Crn:
                     vm.ports.pop("22", None)
             port += 1
         raise RuntimeError(f"{self.node.name} has no port left")
+
+    def _sandbox_of(self, vm: Vm) -> Sandbox | None:
+        return Sandbox(self._homes / vm.item_hash, vm.item_hash[:16]) if self._homes else None
 
     # What it tells
 

@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aleph_devnet import shell_commands, shell_file_commands, shell_jobs
+from aleph_devnet.sandbox import CHUNK, Sandbox
 from aleph_devnet.shell import MAX_OUTPUT, ExitError, Shell, to_bytes, to_text
 from aleph_devnet.shell_files import MAX_BYTES, Files
 
@@ -31,6 +32,7 @@ class Guest:
         hostname: str,
         os_image: str = "",
         host_key: str = "",
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._address = (host, port)
         self._key_lines = tuple(authorized_keys)
@@ -39,7 +41,7 @@ class Guest:
         )
         self._files = _fresh_files(self._hostname, os_image)
         self._jobs: dict[str, shell_jobs.Job] = {}
-        self._host_key = host_key
+        self._host_key, self._sandbox = host_key, sandbox
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._sessions = 0
@@ -49,6 +51,8 @@ class Guest:
         # Imported here: asyncssh costs a third of a second that only a network with VMs has to pay.
         import asyncssh
 
+        if self._sandbox is not None:
+            await self._sandbox.start()
         keys = {key.public_data for line in self._key_lines if (key := _key(line))}
         host, port = self._address
         self._server = await asyncssh.create_server(
@@ -74,6 +78,8 @@ class Guest:
         for job in self._jobs.values():
             if job.task is not None:
                 job.task.cancel()
+        if self._sandbox is not None:
+            await self._sandbox.stop()
         server, self._server = self._server, None
         if server is None:
             return
@@ -83,7 +89,7 @@ class Guest:
         await server.wait_closed()
 
     def _begin(self, process: "asyncssh.SSHServerProcess[str]") -> Coroutine[Any, Any, None]:
-        if process.command is not None:
+        if process.command is not None or self._sandbox is not None:
             # Before anything is read: UTF-8 would lose the half of a character that ends a file.
             process.channel.set_encoding(EXACT)
         return self._serve(process)
@@ -97,7 +103,10 @@ class Guest:
             return
         self._sessions += 1
         try:
-            process.exit(await _Login(process, Shell(self._files, self._hostname, self._jobs)).run())
+            if self._sandbox is not None:
+                process.exit(await _in_sandbox(process, self._sandbox))
+            else:
+                process.exit(await _Login(process, Shell(self._files, self._hostname, self._jobs)).run())
         except (OSError, asyncssh.Error):
             process.close()  # the client went away
         finally:
@@ -173,6 +182,34 @@ def new_host_key() -> str:
     import asyncssh
 
     return asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+
+
+async def _in_sandbox(process: "asyncssh.SSHServerProcess[str]", sandbox: Sandbox) -> int:
+    """A command, or a shell, in what is a machine of its own; it is left when the client hangs up."""
+    import asyncssh
+
+    async def read() -> bytes:
+        while True:
+            try:
+                return (await process.stdin.read(CHUNK)).encode(EXACT)
+            except (asyncssh.TerminalSizeChanged, asyncssh.SignalReceived, asyncssh.BreakReceived):
+                continue
+
+    async def write(out: bytes, err: bytes) -> None:
+        process.stdout.write(out.decode(EXACT))
+        process.stderr.write(err.decode(EXACT))
+        await (process.stdout if out else process.stderr).drain()
+
+    command = process.command or ("exec sh -i" if process.term_type else "exec sh")
+    running = asyncio.create_task(sandbox.run(command.encode("utf-8", "surrogateescape"), read, write))
+    hung_up = asyncio.create_task(process.channel.wait_closed())
+    try:
+        await asyncio.wait([running, hung_up], return_when=asyncio.FIRST_COMPLETED)
+        return await running if running.done() else 255
+    finally:
+        running.cancel()
+        hung_up.cancel()
+        await asyncio.wait([running, hung_up])
 
 
 def _door(keys: set[bytes], connections: "set[asyncssh.SSHServerConnection]") -> "asyncssh.SSHServer":

@@ -43,6 +43,9 @@ class Options:
     ssh: bool = True
     """Whether an SSH server answers for each VM; without, its port is only a number."""
 
+    guest: str = "shell"
+    """What runs in a VM: `shell` understands a few commands, in memory; `bwrap` runs them, sandboxed."""
+
 
 class Network:
     """CCN, CRNs and biller over one store and one clock. It serves nothing by itself: see app.py."""
@@ -70,6 +73,7 @@ class Network:
                 options.boot_seconds,
                 witness=self.witness,
                 ssh=options.ssh,
+                homes=folder / "guests" if options.guest == "bwrap" else None,
             )
             for node in nodes
         ]

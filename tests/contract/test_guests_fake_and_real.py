@@ -4,12 +4,14 @@ import secrets
 import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from aleph_agentd.adapters.ssh.guests import SshGuests
 from aleph_agentd.domain.guest_jobs import PAGE, JobReport, line_for, report_of
 from aleph_agentd.ports import Door, Guests, HostKeyChanged
+from aleph_devnet import sandbox
 from aleph_devnet.guest import Guest
 from support.fake_guests import FakeGuests
 
@@ -36,16 +38,19 @@ class Inside:
         return report
 
 
-@pytest.fixture(params=["fake", "devnet"])
-async def inside(request: pytest.FixtureRequest) -> AsyncIterator[Inside]:
-    """A VM of one kind."""
+@pytest.fixture(params=["fake", "devnet", "bwrap"])
+async def inside(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Inside]:
+    """A VM of one kind; the last runs the commands, and the job script, for real."""
+    if request.param == "bwrap" and sandbox.trouble():
+        pytest.skip(sandbox.trouble())
     if request.param == "fake":
         fake = FakeGuests()
         yield Inside(fake, Door(HERE, 22, fake.new_key().private, await fake.host_key(HERE, 22)))
         return
     real = SshGuests()
     key = real.new_key()
-    guest = Guest(host=HERE, port=0, authorized_keys=[key.public], hostname="vm-1")
+    box = sandbox.Sandbox(tmp_path / "home", "vm-1") if request.param == "bwrap" else None
+    guest = Guest(host=HERE, port=0, authorized_keys=[key.public], hostname="vm-1", sandbox=box)
     port = await guest.start()
     yield Inside(real, Door(HERE, port, key.private, await real.host_key(HERE, port)))
     await guest.stop()

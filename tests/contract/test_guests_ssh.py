@@ -4,7 +4,7 @@ import asyncio
 import os
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from aleph_agentd.adapters.ssh import guests as guests_module
 from aleph_agentd.adapters.ssh.ends import Ends
 from aleph_agentd.adapters.ssh.guests import SshGuests
 from aleph_agentd.ports.guests import KEPT_BYTES, Door, GuestTrouble, HostKeyChanged, KeyPair
@@ -177,3 +178,108 @@ def test_both_ends_are_kept_whatever_the_chunks_are(step: int) -> None:
     kept = ends.printed()
     assert (kept.head, kept.tail) == (text[:KEPT_BYTES], text[-KEPT_BYTES:])
     assert kept.left_out == len(text) - 2 * KEPT_BYTES
+
+
+async def _says_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+    writer.close()
+
+
+async def _greets_and_stops(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+    await _says_nothing(_, writer)
+
+
+async def _talks_for_ever(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while True:
+            writer.write(b"not yet\r\n" * 4000)
+            await writer.drain()
+
+
+async def _packets_for_ever(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"SSH-2.0-x\r\n")
+    with suppress(OSError):
+        while True:
+            writer.write(b"\xff" * 40_000)
+            await writer.drain()
+
+
+@pytest.mark.parametrize("serve", [_says_nothing, _greets_and_stops, _talks_for_ever, _packets_for_ever])
+async def test_what_never_comes_to_a_login_is_left(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At first contact and later; without a word of what it said, and in bounded memory."""
+    monkeypatch.setattr(guests_module, "LOGIN_S", 0.5)
+    listening = await asyncio.start_server(serve, HERE, 0)
+    port = listening.sockets[0].getsockname()[1]
+    tracemalloc.start()
+    try:
+        with pytest.raises(GuestTrouble) as first:
+            await GUESTS.host_key(HERE, port)
+        with pytest.raises(GuestTrouble) as later:
+            await GUESTS.run(Door(HERE, port, KEY.private, KEY.public), "true", 30)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        listening.close()
+    assert not (first.value.started or later.value.started)
+    assert "not yet" not in f"{first.value}{later.value}"
+    assert peak < 30_000_000
+
+
+class _NoLogin(asyncssh.SSHServer):
+    async def begin_auth(self, username: str) -> bool:  # type: ignore[override]
+        await asyncio.sleep(60)
+        return True
+
+
+class _NoSession(asyncssh.SSHServer):
+    async def session_requested(self) -> Any:  # type: ignore[override]
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(("kind", "sent"), [(_NoLogin, False), (_NoSession, True)])
+async def test_a_server_that_hangs_at_a_later_step_is_left_too(
+    kind: type[asyncssh.SSHServer], sent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it checks the key, and while it opens the session."""
+    monkeypatch.setattr(guests_module, "LOGIN_S", 1.0)
+    (tmp_path / "allowed").write_text(KEY.public + "\n")
+    listening = await asyncssh.create_server(
+        kind,
+        HERE,
+        0,
+        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+        authorized_client_keys=str(tmp_path / "allowed"),
+    )
+    where = await door(listening.get_port())
+    if sent:
+        assert (await GUESTS.run(where, "true", 0.5)).timed_out
+    else:
+        with pytest.raises(GuestTrouble) as refused:
+            await GUESTS.run(where, "true", 0.5)
+        assert not refused.value.started
+    listening.close()
+
+
+async def test_data_without_end_is_left_at_the_time_out(tmp_path: Path) -> None:
+    """On both streams at once, in bounded memory."""
+
+    async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        with suppress(OSError, asyncssh.Error):
+            while True:
+                process.stdout.write(b"x" * 30_000)
+                process.stderr.write(b"y" * 30_000)
+                await process.stdout.drain()
+                await process.stderr.drain()
+
+    async with server(serve, tmp_path) as port:
+        where = await door(port)
+        tracemalloc.start()
+        try:
+            done = await GUESTS.run(where, "flood", 1)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert done.timed_out
+    assert (done.stdout.head[:1], done.stderr.tail[-1:]) == (b"x", b"y")
+    assert peak < 20_000_000
