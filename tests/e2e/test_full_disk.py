@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aleph_agentd.domain.errors import Refusal
+from aleph_agentd.gateway.control_freeze import CONFIRMATION
 from support.daemon import DaemonProcess, eventually
 from support.devnet import DevnetProcess
 
@@ -76,3 +77,24 @@ async def test_a_full_disk_refuses_creates_and_still_destroys(tmp_path: Path) ->
         again = await daemon.call("aleph_create_vm", {"name": "yes", "ttl_hours": 1})
         assert again["status"] == "running"
         await daemon.call("aleph_destroy_vm", {"item_hash": again["item_hash"]})
+
+
+async def test_a_panic_on_a_full_disk_ends_every_vm(tmp_path: Path) -> None:
+    """The owner's last button asks for no room; it is written down, and done, when there is some."""
+    with (
+        DevnetProcess(tmp_path / "net") as net,
+        small_disk(tmp_path / "disk") as disk,
+        DaemonProcess(net, environment={"ALEPH_AGENT_INVENTORY_PATH": str(disk / "inventory.db")}) as daemon,
+    ):
+        for name in ("one", "two"):
+            await daemon.call("aleph_create_vm", {"name": name, "ttl_hours": 4})
+        ballast = fill(disk)
+        await daemon.control("panic", {"confirm": CONFIRMATION})
+        await eventually(daemon.leaves_nothing, "the panic to end them")
+        ballast.unlink()
+
+        async def done() -> bool:
+            return bool((await daemon.control("panic.status"))["done"])
+
+        await eventually(done, "the panic to be done")
+        assert {row["status"] for row in await daemon.rows()} <= {"gone", "destroying"}

@@ -1,5 +1,6 @@
 """Stopping creates and extends: a human's button, an agent's for its own project, and the daemon's own alarm."""
 
+import asyncio
 import logging
 
 from ..domain import freezes
@@ -7,11 +8,13 @@ from ..domain.caller import Caller
 from ..domain.clock import Clock
 from ..domain.errors import Unavailable
 from ..domain.freezes import Freeze, FreezeKind, scope_of
-from ..ports import Inventory
+from ..ports import Inventory, StoreTrouble
 
 log = logging.getLogger(__name__)
 
 OWNER, DAEMON = "the owner", "aleph-agentd"
+UNWRITTEN = -1
+"""The number of a panic that could not be written down: it holds until the daemon ends."""
 _ALERTS = 5
 
 
@@ -21,6 +24,7 @@ class Freezes:
     def __init__(self, inventory: Inventory, clock: Clock) -> None:
         self._inventory, self._clock = inventory, clock
         self._standing: tuple[Freeze, ...] | None = None
+        self._turn = asyncio.Lock()  # what is lifted must not be written down again
 
     async def load(self) -> None:
         """Read what an earlier life of the daemon was told."""
@@ -48,15 +52,35 @@ class Freezes:
         return await self._add(FreezeKind.FREEZE, scope, by, reason)
 
     async def panic(self, by: str) -> Freeze:
-        """Stop everybody; that every VM ends is somebody else's work."""
-        return await self._add(FreezeKind.PANIC, "", by, "panic: every VM is to be destroyed")
+        """Stop everybody, even where nothing can be written; that every VM ends is somebody else's work."""
+        reason = "panic: every VM is to be destroyed"
+        try:
+            return await self._add(FreezeKind.PANIC, "", by, reason)
+        except StoreTrouble as trouble:
+            log.error("a panic, unwritten: %s", trouble)
+            at = self._clock.now()
+            return self._hold(
+                Freeze(n=UNWRITTEN, at=at, kind=FreezeKind.PANIC, scope="", by=by, reason=reason)
+            )
+
+    async def write_down(self) -> None:
+        """What could not be written when it was said. Raises StoreTrouble while that is so."""
+        async with self._turn:
+            await self._write_down()
+
+    async def _write_down(self) -> None:
+        for unwritten in [freeze for freeze in self.standing if freeze.n == UNWRITTEN]:
+            await self._add(unwritten.kind, unwritten.scope, unwritten.by, unwritten.reason)
+            self._standing = tuple(freeze for freeze in self.standing if freeze is not unwritten)
 
     async def lift(self, by: str, scope: str | None = None) -> int:
         """Lift everything, or what is frozen for one scope; how many."""
-        numbers = [freeze.n for freeze in self.standing if scope in (None, freeze.scope)]
-        count = await self._inventory.lift(numbers, by, self._clock.now())
-        await self.load()
-        return count
+        async with self._turn:
+            await self._write_down()
+            numbers = [freeze.n for freeze in self.standing if scope in (None, freeze.scope)]
+            count = await self._inventory.lift(numbers, by, self._clock.now())
+            await self.load()
+            return count
 
     def panics(self) -> bool:
         """Whether a panic stands."""
@@ -72,7 +96,9 @@ class Freezes:
         return [*told, *([f"And {more} more freezes."] if more > 0 else [])]
 
     async def _add(self, kind: FreezeKind, scope: str, by: str, reason: str) -> Freeze:
-        made = await self._inventory.freeze(kind, scope, by, reason, self._clock.now())
+        return self._hold(await self._inventory.freeze(kind, scope, by, reason, self._clock.now()))
+
+    def _hold(self, made: Freeze) -> Freeze:
         known = self._standing or ()
         if made.n not in {freeze.n for freeze in known}:
             log.warning("%s", made.words)

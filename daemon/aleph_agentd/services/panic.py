@@ -1,7 +1,8 @@
 """The one button: nothing is created any more, and every VM under our key ends, known to us or not.
 
-It is durable (a freeze of its own kind), asks the network too, waits for no backoff and no breaker, and is
-done only when the network itself lists nothing of ours.
+It is durable (a freeze of its own kind; where nothing can be written it works all the same, and is written
+down as soon as there is room), asks the network too, waits for no backoff and no breaker, and is done only when
+the network itself lists nothing of ours.
 """
 
 import asyncio
@@ -9,8 +10,8 @@ import logging
 from dataclasses import dataclass
 
 from ..domain.clock import Clock
-from ..domain.model import LIVE, NetworkInstance, PublishedEnd, Vm
-from ..ports import Inventory, KeyMissing, Messages, NetworkTrouble, Signer
+from ..domain.model import LEASED, LIVE, NetworkInstance, PublishedEnd, Vm
+from ..ports import Inventory, KeyMissing, Messages, NetworkTrouble, Signer, StaleRow, StoreTrouble
 from .adopter import Adopter
 from .freezes import Freezes
 from .jobs import Jobs
@@ -84,15 +85,27 @@ class Panic:
 
     async def _pass(self) -> Progress:
         """End what is known, then what only the network knows."""
-        while ended := await self._inventory.reap(None, self._clock.now(), _BATCH, CAUSE):
-            for vm in ended:
-                self._teardown.start(vm)
+        unwritten = await self._order_all()
         for vm in await self._rows():
-            self._teardown.start(vm)
+            self._teardown.start(
+                await self._teardown.order(vm.item_hash, CAUSE) if vm.state in LEASED else vm
+            )
         listed, trouble = await self._end_the_unknown()
         rows = await self._rows()
         billing = sum(vm.billing for vm in rows)
-        return Progress(billing, len(rows) - billing, listed, trouble)
+        return Progress(billing, len(rows) - billing, listed, trouble or unwritten)
+
+    async def _order_all(self) -> str:
+        """Every lease at once; why not, where nothing can be written: then each is ordered by itself."""
+        try:
+            await self._freezes.write_down()
+            while ended := await self._inventory.reap(None, self._clock.now(), _BATCH, CAUSE):
+                for vm in ended:
+                    self._teardown.start(vm)
+        except StoreTrouble as trouble:
+            log.error("panic: VMs end unwritten: %s", trouble)
+            return str(trouble)
+        return ""
 
     async def _rows(self) -> list[Vm]:
         """Everything that is being torn down, whatever its backoff says."""
@@ -113,7 +126,7 @@ class Panic:
                     await self._take_in(item)
                 elif not rows[item.item_hash].billing:
                     await self._bury_again(rows[item.item_hash])
-        except (NetworkTrouble, KeyMissing) as trouble:
+        except (NetworkTrouble, KeyMissing, StoreTrouble) as trouble:
             log.warning("panic: %s", trouble)
             return None, str(trouble)
         return len(listing), ""
@@ -124,5 +137,10 @@ class Panic:
 
     async def _bury_again(self, vm: Vm) -> None:
         """A listing may be behind what we know: only what the status says decides."""
-        if (await self._messages.status(vm.item_hash)).on_network:
-            self._teardown.start(await self._teardown.revive(vm, CAUSE))
+        if not (await self._messages.status(vm.item_hash)).on_network:
+            return
+        try:
+            vm = await self._teardown.revive(vm, CAUSE)
+        except StaleRow as stale:  # a sweep, or its own verification, was faster
+            vm = stale.vm
+        self._teardown.start(vm)

@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 
 from aleph_agentd.adapters.store import SqlInventory
-from aleph_agentd.domain.errors import Unavailable
+from aleph_agentd.domain.errors import Refusal, Unavailable
+from aleph_agentd.domain.freezes import FreezeKind
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.ports import MessageStatus, StoreFull
-from aleph_agentd.services import kill_switches
+from aleph_agentd.services import kill_switches, panic
 from aleph_agentd.tools.toolbox import Toolbox
 from aleph_agentd.tools.views import alerts
-from support.world import ALICE, World
+from support.world import ALICE, World, until
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +154,40 @@ async def test_an_extended_lease_is_not_ended_by_an_order_that_came_too_late(
     row = await world.services.teardown.order(vm.item_hash, "its lease ended", lease_version=1)
     assert row == extended
     assert world.network.billed() == [vm.item_hash]
+
+
+async def test_a_panic_on_a_full_disk_ends_everything_and_is_written_down_later(
+    world: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The button works when nothing else does; done is said once the rows say so too."""
+    monkeypatch.setattr(panic, "_PAUSE_S", 0.001)
+    await world.create(name="one")
+    await world.create(name="two")
+    disk.fill()
+    await world.services.panic.begin("the owner")
+    await until(lambda: world.network.billed() == [])
+    await until(lambda: (p := world.services.panic.progress) and p.trouble)
+    assert world.services.panic.progress and not world.services.panic.progress.done
+    with pytest.raises(Refusal) as refused:
+        await world.create(name="three")
+    assert refused.value.code == "frozen"
+    disk.empty()
+    await until(lambda: (p := world.services.panic.progress) and p.done)
+    assert [freeze.kind for freeze in await world.inventory.freezes()] == [FreezeKind.PANIC]
+    assert world.services.freezes.standing == await world.inventory.freezes()
+
+
+async def test_an_unwritten_panic_can_be_lifted(
+    world: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was in memory only, and is gone from there."""
+    monkeypatch.setattr(panic, "_PAUSE_S", 0.001)
+    world.network.fail("instances", times=1000)
+    disk.fill()
+    await world.services.panic.begin("the owner")
+    await until(lambda: world.services.panic.progress is not None)
+    disk.empty()
+    await world.services.freezes.lift("the owner")
+    await world.quiet()
+    assert not world.services.freezes.panics()
+    assert await world.inventory.freezes() == ()

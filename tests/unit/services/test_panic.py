@@ -6,6 +6,7 @@ import pytest
 
 from aleph_agentd.domain.errors import Denied
 from aleph_agentd.domain.model import Stamp, VmState
+from aleph_agentd.ports import MessageStatus
 from aleph_agentd.services import panic
 from support.clock import NOON
 from support.inventory import a_hash
@@ -92,8 +93,6 @@ async def test_a_create_under_way_is_ended_too(world: World) -> None:
 
 async def test_a_tombstone_that_lives_again_is_buried_again(world: World) -> None:
     """The listing shows it; only the status decides."""
-    from aleph_agentd.ports import MessageStatus
-
     vm = await world.create()
     await world.end(vm)
     world.network.statuses[vm.item_hash] = MessageStatus.PROCESSED
@@ -101,6 +100,24 @@ async def test_a_tombstone_that_lives_again_is_buried_again(world: World) -> Non
     await until(lambda: world.network.billed() == [])
     await until(lambda: (p := world.services.panic.progress) and p.done)
     await asyncio.sleep(0)
+
+
+async def test_a_tombstone_that_somebody_else_buries_first_does_not_stop_it(world: World) -> None:
+    """A sweep, or the look at its end, acts between the question and the answer."""
+    vm, other = await world.create(name="undead"), await world.create(name="other")
+    await world.end(vm)
+    row = await world.row(vm)
+    world.network.statuses[vm.item_hash] = MessageStatus.PROCESSED
+
+    async def faster(item_hash: str) -> None:
+        if item_hash == vm.item_hash and (await world.row(vm)).state is VmState.GONE:
+            await world.services.teardown.revive(row, "a sweep was faster")
+
+    world.network.before("status", faster)
+    await world.services.panic.begin("the owner")
+    await until(lambda: (p := world.services.panic.progress) and p.done)
+    assert world.network.billed() == []
+    assert (await world.row(other)).cause == panic.CAUSE
 
 
 async def test_a_lifted_panic_ends_nothing_more(world: World) -> None:
