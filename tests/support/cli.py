@@ -1,18 +1,21 @@
-"""Many command lines in one process, as `python -m support.cli`: a list of them in, a list of [code, said] out."""
+"""Many command lines in one process, as `python -m support.cli`: a list of them in, a list of [code, said] out.
+
+Each is a list of words: variables of its own (`NAME=value`), then `aleph-agentctl` or `aleph-agentd`, then the rest.
+"""
 
 import contextlib
-import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 _LIMIT_S = 90
 
 
 def run(lines: list[list[str]], environment: dict[str, str], folder: Path) -> list[tuple[int, str]]:
-    """What `aleph-agentctl` says to each."""
+    """What each of them says."""
     done = subprocess.run(
         [sys.executable, "-m", "support.cli"],
         input=json.dumps(lines).encode(),
@@ -25,21 +28,31 @@ def run(lines: list[list[str]], environment: dict[str, str], folder: Path) -> li
     return [(code, said) for code, said in json.loads(done.stdout)]
 
 
-def main() -> None:
-    """Carry out what standard input says; no terminal is there to ask a passphrase on."""
+def _carry_out(words: list[str]) -> tuple[int, str]:
+    from aleph_agentd.__main__ import main as daemon
     from aleph_agentd.control.__main__ import main as control
 
-    lines, told = json.load(sys.stdin), []
-    os.setsid()
-    for words in lines:
-        said = io.StringIO()
+    variables = [word for word in words if word.startswith("ALEPH_AGENT_")]
+    program, *rest = words[len(variables) :]
+    before = dict(os.environ)
+    os.environ.update(word.split("=", 1) for word in variables)
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             try:
-                code = control(words)
+                code = control(rest) if program == "aleph-agentctl" else daemon(rest)
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
-        told.append([code, said.getvalue()])
-    json.dump(told, sys.stdout)
+        os.environ.clear()
+        os.environ.update(before)
+        said.seek(0)
+        return code or 0, said.read()
+
+
+def main() -> None:
+    """Carry out what standard input says; no terminal is there to ask a passphrase on."""
+    lines = json.load(sys.stdin)
+    os.setsid()
+    json.dump([_carry_out(words) for words in lines], sys.stdout)
 
 
 if __name__ == "__main__":
