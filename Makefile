@@ -63,6 +63,8 @@ test-live: $(STAMP) ## spends credits on the network that ALEPH_AGENT_* points a
 
 test-systemd: $(STAMP) ## the units under a real systemd of their own (root, on Linux; else skipped)
 	$(LIMIT) tests/systemd/run tests/systemd/user $(ARGS)
+	$(LIMIT) tests/systemd/run tests/systemd/system $(ARGS)
+	$(LIMIT) tests/systemd/run tests/systemd/install $(ARGS)
 
 overspend: $(STAMP) ## 200 rounds of many sessions at once against every limit, over restarts too
 	OVERSPEND_ROUNDS=200 $(LIMIT) $(PYTEST) -n 2 tests/unit/services/test_overspend.py $(ARGS)

@@ -28,6 +28,7 @@ def run(verbose: bool) -> None:
     from .adapters.store import StoreBroken
     from .domain.errors import Refusal
     from .ports import StoreTrouble
+    from .turning_away import turn_away
 
     logs.set_up(verbose=verbose)
     faulthandler.enable()  # the watchdog's SIGABRT then tells where it hung: names of functions, never values
@@ -35,6 +36,7 @@ def run(verbose: bool) -> None:
         app.serve(Settings.load())
     except (ConfigError, ValueError) as problem:
         click.echo(f"aleph-agentd: {problem}", err=True)
+        turn_away(str(problem).rstrip("."))
         sys.exit(MISCONFIGURED)
     except Refusal as refusal:
         click.echo(f"aleph-agentd: {refusal.message} {refusal.hint}", err=True)

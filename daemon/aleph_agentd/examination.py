@@ -5,6 +5,7 @@ and whatever is wrong with it ends here.
 """
 
 import json
+import re
 import sqlite3
 import stat
 import sys
@@ -16,6 +17,7 @@ from .adapters.config import ConfigError, Settings
 from .adapters.config_sources import config_path, state_dir
 from .adapters.store.migrations import SCHEMA_VERSION
 from .domain.errors import Refusal
+from .domain.model import LIVE
 
 _WAIT_S = 2.0
 
@@ -26,12 +28,31 @@ def examine() -> dict[str, Any]:
     try:
         settings = Settings.load()
     except (ConfigError, ValueError) as problem:
-        return found | {"config_trouble": str(problem)}
+        return found | {"config_trouble": str(problem)} | _where(problem, config_path())
     return found | {
         "settings": _told(settings),
         "key": _key(settings.private_key_path),
         "inventory": inventory(settings.database_path) if settings.database_url is None else None,
     }
+
+
+def _where(problem: Exception, path: Path) -> dict[str, Any]:
+    """The line of the file, or the variable, that the problem is about; neither where it is about more than one."""
+    text = str(problem)
+    variable = re.match(r"(ALEPH_AGENT_\w+) \(environment\)", text)
+    if variable:
+        return {"config_variable": variable[1]}
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    number = re.search(r"is not TOML: .*\(at line (\d+), column \d+\)", text)
+    if number:
+        return {"config_line": int(number[1])}
+    name = re.match(r"([\w.-]+) \(", text)
+    key = re.compile(rf"""\s*["']?{re.escape(name[1].rpartition(".")[2])}["']?\s*=""") if name else None
+    found = [n for n, line in enumerate(lines, 1) if key and key.match(line)]
+    return {"config_line": found[0]} if len(found) == 1 else {}
 
 
 def _told(settings: Settings) -> dict[str, Any]:
@@ -50,14 +71,21 @@ def _told(settings: Settings) -> dict[str, Any]:
 
 
 def _key(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": str(path), "exists": path.exists(), "trouble": "", "address": ""}
+    found: dict[str, Any] = {
+        "path": str(path),
+        "exists": path.exists(),
+        "trouble": "",
+        "address": "",
+        "locked": False,
+    }
     try:
         facts = path.stat()
         found |= {"mode": stat.S_IMODE(facts.st_mode), "uid": facts.st_uid}
     except OSError:
         found |= {"mode": None, "uid": None}
     try:
-        found["address"] = key_tool.address(path, "")
+        found["locked"] = key_tool.needs_passphrase(path)
+        found["address"] = "" if found["locked"] else key_tool.address(path, "")
     except Refusal as refusal:
         found["trouble"] = refusal.message
     return found
@@ -73,6 +101,7 @@ def inventory(path: Path) -> dict[str, Any]:
         try:
             found["quick_check"] = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
             found["schema"] = _schema(connection)
+            found["live"] = _live(connection) if found["schema"] is not None else None
         finally:
             connection.close()
     except sqlite3.OperationalError as busy:
@@ -80,6 +109,13 @@ def inventory(path: Path) -> dict[str, Any]:
     except (sqlite3.DatabaseError, ValueError) as broken:
         found["quick_check"] = str(broken)
     return found
+
+
+def _live(connection: sqlite3.Connection) -> int:
+    """The VMs that the network may hold and bill, intents among them."""
+    marks = ", ".join("?" for _ in LIVE)
+    count = connection.execute(f"SELECT count(*) FROM vms WHERE state IN ({marks})", sorted(LIVE))  # noqa: S608 - only question marks
+    return int(count.fetchone()[0])
 
 
 def _schema(connection: sqlite3.Connection) -> int | None:

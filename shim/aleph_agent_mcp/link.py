@@ -7,6 +7,7 @@ from aleph_agent_mcp.wire import MAX_ANSWER, Truncated, pack, unpack
 
 OPEN_SECONDS = 10.0
 FIRST_DELAY, LAST_DELAY = 0.05, 2.0
+REFUSED_DELAY = 60.0  # whoever asks a daemon that cannot run starts it, under systemd, for nothing
 CHUNK = 64 * 1024
 MAX_VARIABLES, MAX_TEXT = 64, 512
 RUN_USER = "/run/user"
@@ -138,7 +139,7 @@ class Link:
         except ValueError:
             message = end = 0
         if not isinstance(message, list) or message[:3] != [1, 1, None]:
-            self.refusal = _words(message)
+            self.refusal, self._delay = _words(message), max(self._delay, LAST_DELAY)
             self.lose(now)
             return None
         self.state, self.deadline, self.refusal = OPEN, None, ""
@@ -148,7 +149,7 @@ class Link:
 
     def _later(self, now: float) -> None:
         self.next_try = now + self._delay
-        self._delay = min(self._delay * 2, LAST_DELAY)
+        self._delay = min(self._delay * 2, REFUSED_DELAY if self.refusal else LAST_DELAY)
 
 
 def _words(message: object) -> str:

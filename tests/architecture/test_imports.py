@@ -59,6 +59,7 @@ SEES_ALL = {
     f"{D}.under_systemd": "the composition root's talk with systemd, about what the services do",
     f"{D}.joining": "the composition root's larger half: every service over its adapters",
     f"{D}.__main__": "the command line: picks what to start",
+    f"{D}.turning_away": "the composition root of a daemon that cannot start: it serves refusals",
     f"{D}.key_hold": "the composition root's part that claims the key for this process",
     f"{D}.key_tool": "the composition root of `aleph-agentctl key`, which needs no daemon",
     f"{D}.examination": "what the doctor asks of settings, key and inventory, in a process of its own",

@@ -1,7 +1,7 @@
 """A real MCP client on the real shim, as an agent's host runs it."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,13 @@ async def session(
     *,
     mode: Any = "auto",
     environment: dict[str, str] | None = None,
+    account: Sequence[str] = (),
 ) -> AsyncIterator[Agent]:
-    """An open session; its shim ends with it."""
+    """An open session; its shim ends with it. `account` is what in front of a command makes it another user's."""
+    command, *arguments = [*account, sys.executable, "-m", "aleph_agent_mcp"]
     shim = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "aleph_agent_mcp"],
+        command=command,
+        args=arguments,
         env={**daemon.shim_environment(), **(environment or {})},
         cwd=folder,
     )

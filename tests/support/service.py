@@ -5,6 +5,7 @@ service.install("user")
 service.systemctl("start", "aleph-agentd.socket")
 """
 
+import json
 import os
 import secrets
 import subprocess
@@ -22,6 +23,7 @@ from support.devnet import DevnetProcess
 
 INSIDE = "ALEPH_TESTS_INSIDE_SYSTEMD"
 """Set by tests/systemd/run: what runs there may start and stop units."""
+PROBE = Path(__file__).parents[1] / "systemd/probe.py"
 WITHIN_S = 40.0
 POLL_S = 0.05
 SERVICE, SOCKET, TIMER = "aleph-agentd.service", "aleph-agentd.socket", "aleph-agentd.timer"
@@ -89,6 +91,21 @@ class Service:
         else:
             path.unlink(missing_ok=True)
         self.systemctl("daemon-reload")
+
+    def probed(self, home_file: Path, tmp_file: Path) -> dict[str, str]:
+        """Restart it with the probe beside it, in the same sandbox: what each forbidden thing comes to there."""
+        program, result = self.state / "probe.py", self.state / "probe.json"
+        program.write_text(PROBE.read_text())
+        program.chmod(0o644)
+        result.unlink(missing_ok=True)
+        words = f"{sys.executable} -I {program} {result} {home_file} {tmp_file}"
+        self.drop_in(SERVICE, f"[Service]\nExecStartPost={words}\n")
+        try:
+            self.systemctl("restart", SERVICE)
+        finally:
+            self.drop_in(SERVICE, "")
+        found: dict[str, str] = json.loads(result.read_text())
+        return found
 
     # ------------------------------------------------------------------ asking systemd
 

@@ -20,6 +20,7 @@ from aleph_agentd.control import (
     output,
     spend,
     status,
+    uninstall,
     upgrade,
     vms,
 )
@@ -64,7 +65,7 @@ for command in (
     key.key,
     doctor,
     install.install,
-    install.uninstall,
+    uninstall.uninstall,
     upgrade.upgrade_check,
 ):
     cli.add_command(command)

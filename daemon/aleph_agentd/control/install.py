@@ -1,55 +1,85 @@
-"""`install`, `uninstall`: aleph-agentd as a service of systemd, and back."""
+"""`install`: aleph-agentd as a service of systemd."""
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from aleph_agentd.control import freeze, installing, output, units
-from aleph_agentd.control.daemon import ask, with_daemon
+from aleph_agentd import __version__
+from aleph_agentd.control import installed, installing, output, units
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.doctor.finding import ours
-from aleph_agentd.control.installing import Place, works
+from aleph_agentd.control.installing import Place, Record, works
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.domain.errors import Refusal
-from aleph_agentd.gateway.rpc.client import DaemonUnreachable, HungUp, NoAnswer
 
-PREFIX = "ALEPH_AGENT_"
-NOT_CARRIED = {"RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION", "DATABASE_URL"}
-"""The sockets' place is systemd's, and a database's password belongs into no unit."""
-SYSTEM_STATE = Path("/var/lib/aleph-agentd")
+NOT_CARRIED = {"RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION"}
+"""The sockets' place is systemd's; the others belong to the shim and to tests."""
+SECRET = {"DATABASE_URL"}
+"""A password belongs into no unit, which `systemctl show` shows to everybody."""
+NOT_FOR_SYSTEM = {"PRIVATE_KEY_PATH"}
+"""There the key is a credential, which systemd hands over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """The settings that the unit will carry, by where they come from."""
+
+    settings: Mapping[str, str]
+    taken: tuple[str, ...]
+    kept: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 @click.command
 @click.option("--system", is_flag=True, help="For the whole machine, under a user of its own. As root.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; change nothing.")
-@click.option("--replace", is_flag=True, help="Replace units that were changed by hand.")
+@click.option("--replace", is_flag=True, help="Replace units that were changed by hand; copies are kept.")
 @json_option
 def install(system: bool, dry_run: bool, replace: bool) -> None:
     """Install aleph-agentd as a service: it starts with the first connection, and is kept alive."""
-    examined = _examined()
-    place = _place(system, examined)
+    place = installing.place_of("system" if system else "user", os.environ)
+    record = installing.read_record(place)
+    carried = carry(os.environ, record.settings, place.kind)
     sandbox = system or works("systemd-run", "--user", "--wait", "--quiet", "-p", "PrivateUsers=yes", "true")
-    facts = installing.facts_of(examined, Path(sys.executable), _settings(), place.kind)
+    examined = _examined(place, carried)
+    facts = installing.facts_of(examined, Path(sys.executable), carried.settings, place.kind)
     rendered = units.render(place.kind, facts, sandbox=sandbox)
     texts = {place.folder / name: text for name, text in rendered.items()}
-    changed = installing.changed_by_hand(texts, installing.read_record(place))
+    changed = installing.changed_by_hand(texts, record)
     if changed and not replace:
         raise Refusal(
             f"changed by hand, and not overwritten: {', '.join(map(str, changed))}",
-            ours("aleph-agentctl", "install", *(["--system"] if system else []), "--replace"),
+            ours("aleph-agentctl", "install", *place.flags, "--replace"),
             code="changed_by_hand",
         )
-    if not dry_run:
-        _apply(place, texts, facts)
-    _tell(place, texts, sandbox=sandbox, dry_run=dry_run)
+    new = Record(settings=carried.settings, version=__version__, sandbox=sandbox)
+    done = {} if dry_run else _apply(place, texts, new, _directories(facts, examined))
+    _tell(place, texts, {"sandbox": sandbox, "dry_run": dry_run, **done}, carried)
 
 
-def _examined() -> Mapping[str, Any]:
-    examined = gather_machine.examine()
+def carry(environ: Mapping[str, str], before: Mapping[str, str], kind: units.Kind) -> Carried:
+    """What this shell sets goes before what the last install took over; an empty value takes a setting out."""
+    named = {name: value for name, value in environ.items() if name.startswith(installed.PREFIX)}
+    left = NOT_CARRIED | SECRET | (NOT_FOR_SYSTEM if kind == "system" else set())
+    own = {name: value for name, value in named.items() if name.removeprefix(installed.PREFIX) not in left}
+    settings = {name: value for name, value in {**before, **own}.items() if value}
+    secrets = (name for name in named if name.removeprefix(installed.PREFIX) in SECRET)
+    return Carried(
+        settings=settings,
+        taken=tuple(sorted(settings.keys() & own.keys())),
+        kept=tuple(sorted(settings.keys() - own.keys())),
+        refused=tuple(sorted(secrets)),
+    )
+
+
+def _examined(place: Place, carried: Carried) -> Mapping[str, Any]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(installed.PREFIX)}
+    examined = gather_machine.examine({**own, **installed.service_home(place), **carried.settings})
     if not examined.get("settings"):
         raise Refusal(
             str(examined.get("config_trouble") or "the settings could not be examined"),
@@ -59,31 +89,30 @@ def _examined() -> Mapping[str, Any]:
     return examined
 
 
-def _place(system: bool, examined: Mapping[str, Any]) -> Place:
-    if system:
-        return Place(kind="system", folder=Path("/etc/systemd/system"), state=SYSTEM_STATE)
-    # The manager's own place for units of this user, which does not move with our settings.
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return Place(kind="user", folder=config_home / "systemd/user", state=Path(examined["state"]))
+def _directories(facts: units.Facts, examined: Mapping[str, Any]) -> list[Path]:
+    """What the sandbox is to show must be there when the daemon starts."""
+    if not facts.state:
+        return []
+    key, config = Path(examined["settings"]["private_key_path"]), Path(examined["config"])
+    return [*facts.state, key.parent, config.parent]
 
 
-def _settings() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in NOT_CARRIED
-    }
-
-
-def _apply(place: Place, texts: Mapping[Path, str], facts: units.Facts) -> None:
+def _apply(
+    place: Place, texts: Mapping[Path, str], record: Record, directories: Sequence[Path]
+) -> dict[str, Any]:
     if place.kind == "system":
         _accounts()
-    installing.write(place, texts, [Path(path) for path in facts.state])
+    anew = installing.stale(place, texts)
+    copies = installing.write(place, texts, record, directories)
     installing.run(*place.systemctl, "daemon-reload")
     installing.run(*place.systemctl, "enable", *_names(texts))
+    if anew:
+        # Takes the daemon along. The old sockets may be units that are not there any more.
+        works(*place.systemctl, "stop", *_names(texts, ".socket"))
     installing.run(*place.systemctl, "start", *_names(texts, ".socket", ".timer"))
     # What runs already must not go on under the old units.
-    installing.run(*place.systemctl, "try-restart", "aleph-agentd.service")
+    running = works(*place.systemctl, "restart", installing.SERVICE)
+    return {"copies": [str(path) for path in copies], "running": running}
 
 
 def _accounts() -> None:
@@ -101,86 +130,43 @@ def _names(texts: Mapping[Path, str], *suffixes: str) -> list[str]:
     return sorted(path.name for path in texts if not suffixes or path.suffix in suffixes)
 
 
-def _tell(place: Place, texts: Mapping[Path, str], *, sandbox: bool, dry_run: bool) -> None:
+def _tell(place: Place, texts: Mapping[Path, str], done: Mapping[str, Any], carried: Carried) -> None:
     lingering = place.kind == "system" or gather_machine.lingering()
-    undo = ours("aleph-agentctl", "uninstall", *(["--system"] if place.kind == "system" else []))
+    undo = ours("aleph-agentctl", "uninstall", *place.flags)
     if as_json():
         files = {str(path): text for path, text in texts.items()}
-        output.say_json(
-            {"files": files, "sandbox": sandbox, "lingering": lingering, "dry_run": dry_run, "undo": undo}
-        )
+        names = {"taken": carried.taken, "kept": carried.kept, "refused": carried.refused}
+        output.say_json({"files": files, "lingering": lingering, "undo": undo, "settings": names, **done})
         return
     for path, text in texts.items():
-        output.say(f"{'would write' if dry_run else 'wrote'} {path}")
-        if dry_run:
+        output.say(f"{'would write' if done['dry_run'] else 'wrote'} {path}")
+        if done["dry_run"]:
             output.say(text)
-    if not dry_run:
-        output.say(
-            f"recorded in {place.record}\nenabled and started: {', '.join(_names(texts, '.socket', '.timer'))}"
-        )
-    if not sandbox:
+    for copy in done.get("copies", ()):
+        output.say(f"what was changed by hand is kept in {copy}", "yellow")
+    _tell_settings(carried, place)
+    if not done["dry_run"]:
+        output.say(f"enabled and started: {', '.join(_names(texts, '.socket', '.timer'))}")
+        if done["running"]:
+            output.say("aleph-agentd runs")
+        else:
+            output.say(f"aleph-agentd does not start; next: {ours('aleph-agentctl', 'doctor')}", "yellow")
+    if not done["sandbox"]:
         output.say("no user namespaces here: system calls are restricted, files are not", "yellow")
     if not lingering:
-        output.say(
-            f"after your last logout nobody ends VMs; run: loginctl enable-linger {gather_machine.user()}",
-            "yellow",
-        )
+        linger = f"loginctl enable-linger {gather_machine.user()}"
+        output.say(f"after your last logout nobody ends VMs; next: {linger}", "yellow")
     if place.kind == "system":
-        output.say(
-            f"the key, as root: systemd-creds encrypt --name={units.CREDENTIAL} KEYFILE {units.ENCRYPTED_STORE / units.CREDENTIAL}"
-        )
+        sealed = units.ENCRYPTED_STORE / units.CREDENTIAL
+        output.say(f"the key, as root: systemd-creds encrypt --name={units.CREDENTIAL} KEYFILE {sealed}")
     output.say(f"to undo it: {undo}")
 
 
-@click.command
-@click.option("--system", is_flag=True, help="What `install --system` installed. As root.")
-@click.option("--panic", is_flag=True, help="Destroy every VM first.")
-@json_option
-def uninstall(system: bool, panic: bool) -> None:
-    """Remove what `install` wrote, and nothing else: inventory, key and settings stay."""
-    examined = _examined()
-    place = _place(system, examined)
-    record = installing.read_record(place)
-    if not record:
-        raise Refusal(f"nothing is installed: there is no {place.record}", code="not_installed")
-    if panic and with_daemon(freeze.panic_until_done):
-        raise Refusal("the panic is not done, and nothing was removed", ours("aleph-agentctl", "vms"))
-    _refuse_while_vms_live(examined)
-    names = [Path(name).name for name in record]
-    installing.run(*place.systemctl, "disable", "--now", *names)
-    removed, kept = installing.remove(record)
-    installing.run(*place.systemctl, "daemon-reload")
-    place.record.unlink()
-    _tell_removed(removed, kept, place)
-
-
-def _refuse_while_vms_live(examined: Mapping[str, Any]) -> None:
-    inventory = examined.get("inventory") or {}
-    if inventory.get("exists") is False:
-        return
-    try:
-        live = int(ask("vms.list", {"which": "live", "limit": 1})["total"])
-    except (DaemonUnreachable, HungUp, NoAnswer) as away:
-        # Unknown is not none.
-        raise Refusal(
-            f"the daemon does not say whether VMs live ({away.message}); nothing was removed",
-            ours("aleph-agentctl", "doctor"),
-            code="vms_unknown",
-        ) from None
-    if live:
-        raise Refusal(
-            f"{live} VMs live, and nobody would end them; nothing was removed",
-            ours("aleph-agentctl", "uninstall", "--panic"),
-            code="vms_live",
-        )
-
-
-def _tell_removed(removed: list[str], kept: list[str], place: Place) -> None:
-    if as_json():
-        output.say_json({"removed": removed, "kept": kept})
-        return
-    for name in removed:
-        output.say(f"removed {name}")
-    for name in kept:
-        output.say(f"changed by hand, and left: {name}", "yellow")
-    output.say(f"kept: {place.state}, your key and your settings")
+def _tell_settings(carried: Carried, place: Place) -> None:
+    if carried.taken:
+        output.say(f"taken over from this shell into the unit: {', '.join(carried.taken)}", "yellow")
+    if carried.kept:
+        output.say(f"kept from the last install: {', '.join(carried.kept)}")
+        output.say(f"  to take one out: NAME= {ours('aleph-agentctl', 'install', *place.flags)}")
+    for name in carried.refused:
+        output.say(f"not taken over: {name} holds a password; it belongs into config.toml", "yellow")

@@ -2,18 +2,22 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from aleph_agentd import private_files
+from aleph_agentd import private_files, runtime_dir
 from aleph_agentd.control import units
 from aleph_agentd.domain.errors import Refusal
 
 RECORD = "install.json"
+SERVICE, SOCKET = "aleph-agentd.service", "aleph-agentd.socket"
 WAIT_S = 90.0
+
+Condition = Literal["as written", "changed", "missing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,7 @@ class Place:
     kind: units.Kind
     folder: Path
     state: Path
+    runtime: Path
 
     @property
     def record(self) -> Path:
@@ -34,29 +39,85 @@ class Place:
         """The command that speaks to the manager."""
         return ("systemctl", "--user") if self.kind == "user" else ("systemctl",)
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What our own commands are told to mean this place."""
+        return ("--system",) if self.kind == "system" else ()
+
+
+def place_of(kind: units.Kind, environ: Mapping[str, str]) -> Place:
+    """The system's place, or this user's."""
+    if kind == "system":
+        return Place(
+            kind=kind,
+            folder=Path("/etc/systemd/system"),
+            state=Path("/var/lib", runtime_dir.NAME),
+            runtime=Path("/run", runtime_dir.NAME),
+        )
+    home = Path.home()
+    return Place(
+        kind=kind,
+        folder=Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "systemd/user"),
+        state=Path(environ.get("XDG_STATE_HOME") or home / ".local/state", runtime_dir.NAME),
+        runtime=Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", runtime_dir.NAME),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What an install wrote. Empty where nothing was installed."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path to the hash of what we wrote there."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The settings that the unit carries; never a secret."""
+    version: str = ""
+    sandbox: bool = True
+
+    def conditions(self) -> dict[str, Condition]:
+        """How each file is now."""
+        return {name: _condition(Path(name), written) for name, written in self.files.items()}
+
+
+def _condition(path: Path, written: str) -> Condition:
+    if not path.is_symlink() and not path.exists():
+        return "missing"
+    return "changed" if _is_foreign(path, {written}) else "as written"
+
 
 def digest(text: str) -> str:
     """What tells a file that we wrote from one that was changed since."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_record(place: Place) -> dict[str, str]:
-    """Path to the hash of what we wrote there; empty when nothing was installed. Raises Refusal."""
+def read_record(place: Place) -> Record:
+    """What was installed. Raises Refusal."""
     try:
-        files = json.loads(place.record.read_text())["files"]
-        return {str(path): str(written) for path, written in files.items()}
+        told = json.loads(place.record.read_text())
+        return Record(
+            files=_words(told["files"]),
+            settings=_words(told.get("settings", {})),
+            version=str(told.get("version", "")),
+            sandbox=bool(told.get("sandbox", True)),
+        )
     except FileNotFoundError:
-        return {}
+        return Record()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Refusal(
             f"{place.record} cannot be read: {problem}", f"mv {place.record} {place.record}.unusable"
         ) from None
 
 
-def changed_by_hand(texts: Mapping[Path, str], record: Mapping[str, str]) -> list[Path]:
+def _words(table: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in table.items()}
+
+
+def changed_by_hand(texts: Mapping[Path, str], record: Record) -> list[Path]:
     """Files that are neither as we would write them nor as we did."""
     return [
-        path for path, text in texts.items() if _is_foreign(path, {digest(text), record.get(str(path), "")})
+        path
+        for path, text in texts.items()
+        if _is_foreign(path, {digest(text), record.files.get(str(path), "")})
     ]
 
 
@@ -64,29 +125,54 @@ def _is_foreign(path: Path, known: set[str]) -> bool:
     return path.is_symlink() or (path.exists() and digest(path.read_text(errors="replace")) not in known)
 
 
-def write(place: Place, texts: Mapping[Path, str], directories: Sequence[Path]) -> None:
-    """The record first: an install that is cut off can be undone."""
+def stale(place: Place, texts: Mapping[Path, str]) -> bool:
+    """Whether the sockets must be made anew: their units change, or somebody removed a file of theirs."""
+    held = [text for path, text in texts.items() if path.suffix == ".socket" and _is(path, text)]
+    wanted = [path for path in texts if path.suffix == ".socket"]
+    names = (runtime_dir.AGENT_SOCKET, runtime_dir.CONTROL_SOCKET)
+    return len(held) < len(wanted) or not all((place.runtime / name).exists() for name in names)
+
+
+def _is(path: Path, text: str) -> bool:
+    return path.exists() and not _is_foreign(path, {digest(text)})
+
+
+def write(place: Place, texts: Mapping[Path, str], record: Record, directories: Sequence[Path]) -> list[Path]:
+    """The record first: an install that is cut off can be undone. Returns the copies of what others changed."""
     for directory in (*directories, place.state):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.folder.mkdir(parents=True, exist_ok=True)
     older = read_record(place)
-    files = older | {str(path): digest(text) for path, text in texts.items()}
-    private_files.write(place.record, [json.dumps({"kind": place.kind, "files": files}, indent=1).encode()])
+    changed = changed_by_hand(texts, older)
+    files = {**older.files, **{str(path): digest(text) for path, text in texts.items()}}
+    told = asdict(record) | {"kind": place.kind, "files": files}
+    private_files.write(place.record, [json.dumps(told, indent=1).encode()])
+    copies = [_aside(path) for path in changed]
     for path, text in texts.items():
         private_files.write(path, [text.encode()])
         path.chmod(0o600 if place.kind == "user" else 0o644)
+    return copies
 
 
-def remove(record: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def _aside(path: Path) -> Path:
+    # No suffix of a unit: systemd does not read it.
+    return path.rename(path.with_name(f"{path.name}.bak"))
+
+
+def remove(record: Record) -> tuple[list[str], list[str]]:
     """Take away what is still as we wrote it: what was removed, and what was changed and stays."""
     removed, kept = [], []
-    for name, written in record.items():
-        path = Path(name)
-        if _is_foreign(path, {written}):
+    for name, condition in record.conditions().items():
+        if condition == "changed":
             kept.append(name)
-        elif path.exists():
-            path.unlink()
+        elif condition == "as written":
+            Path(name).unlink()
             removed.append(name)
+        # The manager forgets links only of units that it finds.
+        for folder in Path(name).parent.glob("*.wants"):
+            link = folder / Path(name).name
+            if link.is_symlink() and not link.exists():
+                link.unlink()
     return removed, kept
 
 

@@ -1,15 +1,26 @@
 """`upgrade-check`: the version that runs against the one that is installed."""
 
+import os
+
 import click
 
 from aleph_agentd import __version__
-from aleph_agentd.control import output
-from aleph_agentd.control.daemon import DONE, FAILED, ask
+from aleph_agentd.control import installed, output
+from aleph_agentd.control.daemon import DONE, FAILED, ask, start_command
+from aleph_agentd.control.doctor.finding import ours
+from aleph_agentd.control.installed import Installation
 from aleph_agentd.control.text import plain
 from aleph_agentd.control.verb import as_json, json_option
 
 PROTOCOL = 1
 """What this client speaks; a daemon serves every older one."""
+
+
+def _next(installation: Installation) -> str:
+    """An install renders the units of the new version, and restarts; a daemon of one's own is restarted by hand."""
+    if installation.own or not installation.unit:
+        return f"stop it, then: {start_command()}"
+    return ours("aleph-agentctl", "install", *installation.flags)
 
 
 @click.command("upgrade-check")
@@ -20,7 +31,7 @@ def upgrade_check() -> int:
     running = ask("hello")
     version, spoken = str(running.get("version")), running.get("protocol")
     same = version == __version__ and spoken == PROTOCOL
-    step = "" if same else "systemctl --user restart aleph-agentd"
+    step = "" if same else _next(installed.look(os.environ))
     if as_json():
         output.say_json({"same": same, "running": version, "installed": __version__, "next": step})
     elif same:

@@ -3,9 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from aleph_agentd.domain.errors import Refusal
+from aleph_agentd.gateway.rpc.client import open_client
 from support.agent import session
 from support.service import SERVICE, SOCKET, TIMER, Service
 
@@ -57,6 +62,28 @@ def test_a_hung_loop_is_killed_and_started_again(service: Service) -> None:
         assert "watchdog" in service.journal().lower()
     finally:
         service.drop_in(SERVICE, "")
+
+
+async def test_a_bad_configuration_is_told_once_and_starts_nothing_again(service: Service) -> None:
+    """Exit 78: whoever waits at the socket gets one clear error, who has gone is forgotten, and systemd starts no more."""
+    service.systemctl("stop", SERVICE)
+    service.drop_in(SERVICE, "[Service]\nEnvironment=ALEPH_AGENT_MAX_CONCURRENT_VMS=many\n")
+    try:
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.connect(str(service.runtime / "agent.sock"))
+        async with open_client(service.runtime / "agent.sock") as client:
+            with pytest.raises(Refusal) as refused:
+                await client.call("tools.list", {})
+        assert (refused.value.code, "MAX_CONCURRENT_VMS" in refused.value.message) == ("configuration", True)
+        service.eventually(lambda: service.active == "failed", "the end")
+        life = service.show("InvocationID")
+        assert (service.show("ExecMainStatus"), service.show("ActiveState", SOCKET)) == ("78", "active")
+        # Each start takes less than a second: one that spins is seen.
+        with pytest.raises(AssertionError, match="not within"):
+            service.eventually(lambda: service.show("InvocationID") != life, "another start", 3)
+    finally:
+        service.drop_in(SERVICE, "")
+        service.systemctl("reset-failed", SERVICE)
 
 
 async def test_kill_9_in_the_middle_of_a_create_loses_nothing(service: Service, tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """`doctor`: each check decides on facts alone; the whole of it works with the daemon down."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from aleph_agentd.control.doctor import command
 from aleph_agentd.control.doctor.command import examine
 from aleph_agentd.control.doctor.facts import ClientFacts, Facts, MachineFacts
 from aleph_agentd.control.doctor.finding import Finding
 from aleph_agentd.control.doctor.web import Reply
+from aleph_agentd.control.installed import Installation
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 KEY = {"path": "/k/e.key", "exists": True, "trouble": "", "address": "0xA", "mode": 0o600, "uid": 1000}
+WELL_INSTALLED = Installation(unit="/u/aleph-agentd.service", files={"/u/aleph-agentd.service": "as written"})
 INVENTORY = {"path": "/s/i.db", "exists": True, "known": 4, "quick_check": "ok", "schema": 4}
 SETTINGS = {
     "human_address": None,
@@ -55,6 +59,7 @@ def facts(*, machine: MachineFacts = machine(), examined: Any = None, **changes:
     """An installation on which all is well, but for the changes."""
     well = {
         "now": NOW,
+        "installation": WELL_INSTALLED,
         "examined": {"config": "/c", "settings": SETTINGS, "key": KEY, "inventory": INVENTORY}
         | (examined or {}),
         "status": STATUS,
@@ -73,7 +78,48 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         facts(examined={"settings": None, "config_trouble": "x is not a setting"}),
         "configuration",
         "fail",
-        "/c",
+        "by hand",
+    ),
+    "wrong line": (
+        facts(examined={"settings": None, "config_trouble": "x", "config_line": 3}),
+        "configuration",
+        "fail",
+        "sed -i.bak '3s/^/# /' /c",
+    ),
+    "wrong variable of the unit": (
+        facts(
+            installation=replace(WELL_INSTALLED, settings={"ALEPH_AGENT_X": "1"}),
+            examined={"settings": None, "config_trouble": "x", "config_variable": "ALEPH_AGENT_X"},
+        ),
+        "configuration",
+        "fail",
+        "ALEPH_AGENT_X= ",
+    ),
+    "wrong variable of the shell": (
+        facts(examined={"settings": None, "config_trouble": "x", "config_variable": "ALEPH_AGENT_X"}),
+        "configuration",
+        "fail",
+        "unset ALEPH_AGENT_X",
+    ),
+    "other environment": (facts(unseen=("ALEPH_AGENT_X",)), "environment", "warn", "install"),
+    "locked key": (
+        facts(examined={"key": KEY | {"locked": True}}, status=STATUS | {"key_trouble": "locked"}),
+        "key",
+        "fail",
+        "unlock",
+    ),
+    "key of another inventory": (facts(status=STATUS | {"key_trouble": "made with 0xB"}), "key", "fail", ""),
+    "system key": (
+        facts(status=None, installation=replace(WELL_INSTALLED, kind="system")),
+        "key",
+        "warn",
+        "systemd-creds encrypt",
+    ),
+    "replaceable key": (
+        facts(examined={"key": KEY | {"trouble": "others may write; run: chmod go-w /k"}}),
+        "key",
+        "fail",
+        "chmod go-w /k",
     ),
     "no key": (facts(examined={"key": KEY | {"exists": False}}), "key", "fail", "key new"),
     "open key": (facts(examined={"key": KEY | {"mode": 0o644}}), "key", "fail", "chmod 600 /k/e.key"),
@@ -81,14 +127,25 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
     "someone's key": (facts(examined={"key": KEY | {"uid": 0}}), "key", "fail", "chown 1000"),
     "bad key": (facts(examined={"key": KEY | {"trouble": "neither"}}), "key", "fail", "mv -n"),
     "no ssh key": (facts(machine=machine(ssh_key=None)), "ssh key", "fail", "ssh-keygen"),
-    "bad ssh key": (facts(machine=machine(ssh_key="nonsense")), "ssh key", "fail", "ssh-keygen"),
-    "network away": (facts(hosts=(reply(trouble="refused"),)), "network a.example", "fail", "curl"),
-    "slow": (facts(hosts=(reply(ms=9000),)), "network a.example", "warn", ""),
+    "no public ssh key": (
+        facts(machine=machine(ssh_key=None, ssh_private=True)),
+        "ssh key",
+        "fail",
+        "ssh-keygen -y -f /h/.ssh/id > /h/.ssh/id.pub; systemctl --user try-restart",
+    ),
+    "bad ssh key": (
+        facts(machine=machine(ssh_key="nonsense")),
+        "ssh key",
+        "fail",
+        "rm -f /h/.ssh/id.pub; ssh-keygen",
+    ),
+    "network away": (facts(hosts=(reply(trouble="refused"),)), "network a.example", "fail", "connection"),
+    "slow": (facts(hosts=(reply(ms=9000),)), "network a.example", "warn", "slow"),
     "clock": (facts(hosts=(reply(date=NOW - timedelta(minutes=5)),)), "clock", "fail", "set-ntp"),
-    "old list": (facts(now=NOW + timedelta(hours=3)), "crn list", "warn", "curl"),
-    "empty list": (facts(crn_list=reply({"crns": []})), "crn list", "fail", "curl"),
+    "old list": (facts(now=NOW + timedelta(hours=3)), "crn list", "warn", "later"),
+    "empty list": (facts(crn_list=reply({"crns": []})), "crn list", "fail", "later"),
     "poor": (facts(balance=reply({"credit_balance": 5})), "balance", "fail", "credits.app"),
-    "unknown balance": (facts(balance=reply(trouble="away")), "balance", "warn", "curl"),
+    "unknown balance": (facts(balance=reply(trouble="away")), "balance", "warn", "look again"),
     "unit": (
         facts(
             pricing=reply({"data": {"pricing": {"instance": {"price": {"compute_unit": {"credit": 1.425}}}}}})
@@ -106,13 +163,97 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "fail",
         "aleph authorizations add 0xA",
     ),
-    "down": (facts(status=None, away="refused"), "daemon", "fail", "install"),
+    "down": (facts(status=None, away="refused"), "daemon", "fail", "aleph-agentctl install"),
+    "down, not installed": (
+        facts(status=None, away="refused", installation=Installation()),
+        "daemon",
+        "fail",
+        "the install above",
+    ),
+    "no ssh key of the system": (
+        facts(
+            machine=machine(uid=0, ssh_key=None, ssh_private=True),
+            installation=replace(WELL_INSTALLED, kind="system"),
+        ),
+        "ssh key",
+        "fail",
+        "sudo install -D -m 644 ~/.ssh/id_ed25519.pub /h/.ssh/id.pub; sudo systemctl try-restart",
+    ),
+    "unseen ssh key of the system": (
+        facts(machine=machine(ssh_key=None), installation=replace(WELL_INSTALLED, kind="system")),
+        "ssh key",
+        "warn",
+        "as root",
+    ),
+    "down, units changed": (
+        facts(status=None, installation=replace(WELL_INSTALLED, files={"/u/x": "changed"})),
+        "daemon",
+        "fail",
+        "install --replace",
+    ),
+    "own daemon down": (facts(status=None, installation=Installation(own=True)), "daemon", "fail", "run"),
+    "alarm": (facts(status=STATUS | {"alerts": ["Spending is frozen."]}), "alarm", "warn", "status"),
+    "not installed": (facts(installation=Installation()), "units", "fail", "aleph-agentctl install"),
+    "units gone": (
+        facts(installation=Installation(files={"/u/x": "missing"})),
+        "units",
+        "fail",
+        "aleph-agentctl install",
+    ),
+    "units changed": (
+        facts(installation=replace(WELL_INSTALLED, files={"/u/x": "changed"})),
+        "units",
+        "warn",
+        "install --replace",
+    ),
+    "units of another version": (
+        facts(installation=replace(WELL_INSTALLED, version="0.0.1")),
+        "units",
+        "warn",
+        "aleph-agentctl install",
+    ),
+    "units of another environment": (
+        facts(installation=replace(WELL_INSTALLED, python="/old/bin/python")),
+        "units",
+        "warn",
+        "aleph-agentctl install",
+    ),
+    "closed socket": (
+        facts(machine=machine(sockets={"/r/s": (0, 0o700)})),
+        "socket s",
+        "fail",
+        "chmod 600 /r/s",
+    ),
+    "wide socket": (
+        facts(machine=machine(sockets={"/r/s": (0o660, 0o700)})),
+        "socket s",
+        "warn",
+        "chmod 600 /r/s",
+    ),
+    "open socket of the system": (
+        facts(
+            machine=machine(sockets={"/r/s": (0o666, 0o755)}),
+            installation=replace(WELL_INSTALLED, kind="system"),
+        ),
+        "socket s",
+        "fail",
+        "sudo chmod 660 /r/s",
+    ),
+    "no namespaces": (
+        facts(
+            status=STATUS | {"sandbox": SANDBOX | {"usr_writable": True}},
+            installation=replace(WELL_INSTALLED, sandbox=False),
+        ),
+        "sandbox",
+        "warn",
+        "where the machine allows",
+    ),
     "busy": (facts(status=None, hello={"version": "0.1.0"}, away="no answer"), "daemon", "warn", "status"),
     "open socket": (
         facts(machine=machine(sockets={"/r/s": (0o666, 0o755)})),
-        "socket /r/s",
+        "socket s",
         "fail",
-        "chmod o= /r/s",
+        "chmod 600 /r/s",
     ),
     "no lingering": (facts(machine=machine(lingering=False)), "lingering", "fail", "enable-linger"),
     "no sandbox": (
@@ -127,6 +268,7 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "warn",
         "install",
     ),
+    "dear and unknown": (facts(pricing=reply(trouble="away")), "price unit", "warn", "look again"),
     "suspend": (facts(machine=machine(suspends=True)), "suspend", "warn", "mask"),
     "full disk": (facts(machine=machine(free_bytes=1)), "disk", "fail", "vacuum"),
     "damaged": (
@@ -135,22 +277,22 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "fail",
         "damaged",
     ),
-    "newer": (facts(examined={"inventory": INVENTORY | {"schema": 9}}), "schema", "fail", "upgrade-check"),
+    "newer": (facts(examined={"inventory": INVENTORY | {"schema": 9}}), "schema", "fail", "newer version"),
     "stuck": (facts(status=STATUS | {"stuck": ["box: 503"]}), "stuck", "warn", "vms"),
     "orphans": (facts(status=STATUS | {"sweep": {"at": "x", "orphans": 2}}), "orphans", "warn", "orphans"),
     "broken client": (
         facts(clients=(ClientFacts(client="Claude Code", path="/j", programs=(("/gone", False),)),)),
         "client Claude Code",
         "fail",
-        "claude mcp",
+        "aleph-agent-mcp",
     ),
-    "no client": (facts(clients=()), "client", "warn", "claude mcp add"),
+    "no client": (facts(clients=()), "client", "warn", "aleph-agent-mcp"),
 }
 
 
 def test_where_all_is_well_every_line_is_a_pass_without_a_fix():
     """No alarm that one learns to overlook."""
-    assert {(one.level, one.fix) for one in examine(facts())} == {("pass", "")}
+    assert {(one.level, one.fix, one.advice) for one in examine(facts())} == {("pass", "", "")}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -159,7 +301,8 @@ def test_a_fault_is_found_by_its_check_with_a_fix(fault: str):
     told, check, level, fix = FAULTS[fault]
     found: list[Finding] = [one for one in examine(told) if one.check == check and one.level != "pass"]
     assert [one.level for one in found] == [level]
-    assert fix in found[0].fix and found[0].why
+    assert fix in f"{found[0].fix} {found[0].advice}" and found[0].why
+    assert found[0].fix or found[0].advice
 
 
 def test_unknown_is_never_well():
@@ -185,3 +328,30 @@ def test_the_command_works_with_the_daemon_down_and_tells_it(cli, monkeypatch, t
     assert found["configuration"]["level"] == "fail" and "NO_SUCH_SETTING" in found["configuration"]["why"]
     assert found["daemon"]["level"] == "fail"
     assert cli.json["ok"] is False
+
+
+def test_people_read_aligned_lines_fixes_below_and_what_comes_next(cli, monkeypatch):
+    """The commands stand in a column of their own, to be copied."""
+
+    async def gathered() -> Facts:
+        return FAULTS["open key"][0]
+
+    monkeypatch.setattr(command, "gather", gathered)
+    assert cli.run("doctor") == 1
+    lines = cli.out.splitlines()
+    assert f"FAIL  {'key':19}  /k/e.key is open to other users (mode 0644)" in lines
+    assert f"{'':27}fix: chmod 600 /k/e.key" in lines
+    assert lines[0].startswith(f"ok    {'configuration':19}  /c and ")
+    assert lines[-1].endswith("0 to look at, 1 wrong. Run the fixes from top to bottom, then look again.")
+
+
+def test_the_json_form_has_these_fields_and_no_others(cli, monkeypatch):
+    """Programs read it."""
+
+    async def gathered() -> Facts:
+        return facts()
+
+    monkeypatch.setattr(command, "gather", gathered)
+    assert cli.run("doctor", "--json") == 0
+    assert set(cli.json) == {"ok", "findings"}
+    assert {tuple(one) for one in cli.json["findings"]} == {("check", "level", "why", "fix", "advice")}

@@ -1,26 +1,60 @@
-"""`install`, `uninstall`: what is written, what is recorded, and what is left alone. With a real manager: tests/systemd."""
+"""`install`, `uninstall`: what is written, recorded and left alone. With a real manager: tests/systemd/install."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aleph_agentd.control import install, installing
-from aleph_agentd.control.installing import Place
+from aleph_agentd.control import install, installing, uninstall
+from aleph_agentd.control.doctor import gather_machine
+from aleph_agentd.control.installing import Place, place_of
+
+STEPS: list[tuple[str, ...]] = []
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A user's place, whose manager does whatever it is told."""
+def examined(tmp_path: Path) -> dict[str, Any]:
+    """What the examination of settings, key and inventory says; a test may change it."""
     told = {"human_address": None, "database_path": f"{tmp_path}/state/i.db", "escrow_dir": None}
-    told |= {"private_key_path": "/k/e.key", "ssh_pubkey_path": "/s/id.pub", "predecessor_path": "/p"}
-    examined = {"settings": told, "state": f"{tmp_path}/state", "config": f"{tmp_path}/c/config.toml"}
-    monkeypatch.setattr(install.gather_machine, "examine", lambda: examined | {"inventory": None})
-    monkeypatch.setattr(install.gather_machine, "lingering", lambda: True)
-    monkeypatch.setattr(install, "works", lambda *_: True)
-    monkeypatch.setattr(installing, "run", lambda *_: None)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return Place(kind="user", folder=tmp_path / "config/systemd/user", state=tmp_path / "state")
+    told |= {
+        "private_key_path": f"{tmp_path}/k/e.key",
+        "ssh_pubkey_path": "/s/id.pub",
+        "predecessor_path": "/p",
+    }
+    return {
+        "settings": told,
+        "state": f"{tmp_path}/state/aleph-agentd",
+        "config": f"{tmp_path}/c/config.toml",
+        "inventory": None,
+    }
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: dict[str, Any]) -> Place:
+    """A user's place, whose manager does whatever it is told."""
+    STEPS.clear()
+
+    def works(*words: str) -> bool:
+        STEPS.append(words)
+        return True
+
+    monkeypatch.setattr(gather_machine, "examine", lambda _: examined)
+    monkeypatch.setattr(gather_machine, "lingering", lambda: True)
+    monkeypatch.setattr(install, "works", works)
+    monkeypatch.setattr(uninstall, "works", works)
+    monkeypatch.setattr(installing, "run", lambda *words: STEPS.append(words))
+    folders = {"XDG_CONFIG_HOME": "config", "XDG_STATE_HOME": "state", "XDG_RUNTIME_DIR": "run"}
+    environ = {name: str(tmp_path / folder) for name, folder in folders.items()}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return place_of("user", environ)
+
+
+@pytest.fixture
+def unit(place: Place) -> Path:
+    """The service's unit."""
+    return place.folder / "aleph-agentd.service"
 
 
 def test_a_dry_run_changes_nothing(cli, place):
@@ -42,36 +76,123 @@ def test_what_is_written_is_recorded_and_exactly_that_is_removed(cli, place, dae
     assert not place.record.exists() and place.state.is_dir()
 
 
-def test_a_unit_that_was_changed_by_hand_is_neither_replaced_nor_removed(cli, place, daemon):
-    """Only `--replace` says otherwise."""
+def test_a_unit_that_was_changed_by_hand_is_neither_replaced_nor_removed(cli, place, unit, daemon):
+    """The exact command that replaces it is printed."""
     daemon.says("vms.list", {"total": 0})
     cli.run("install")
-    unit = place.folder / "aleph-agentd.service"
     unit.write_text(unit.read_text() + "# mine\n")
     assert cli.run("install") == 1
-    assert "--replace" in cli.err and unit.read_text().endswith("# mine\n")
+    assert "install --replace" in cli.err and unit.read_text().endswith("# mine\n")
     assert cli.run("uninstall") == 0
     assert [path.name for path in place.folder.iterdir()] == [unit.name]
 
 
-def test_it_is_not_uninstalled_while_vms_live(cli, place, daemon):
+def test_what_is_replaced_is_kept_beside_and_told(cli, place, unit):
+    """As .bak, which systemd does not read; a link that masks the unit too."""
+    cli.run("install")
+    unit.write_text("mine")
+    unit.with_name("aleph-agentd.timer").unlink()
+    unit.with_name("aleph-agentd.timer").symlink_to("/dev/null")
+    assert cli.run("install", "--replace") == 0
+    copy = unit.with_name(f"{unit.name}.bak")
+    assert copy.read_text() == "mine" and str(copy) in cli.out and "ExecStart=" in unit.read_text()
+    assert unit.with_name("aleph-agentd.timer.bak").is_symlink()
+
+
+@pytest.mark.parametrize("change", ["unit", "file"])
+def test_sockets_are_made_anew_where_their_unit_or_a_file_of_theirs_has_gone_another_way(cli, place, change):
+    """Otherwise they are held, so that no client is refused."""
+    place.runtime.mkdir(parents=True)
+    for name in ("agent.sock", "control.sock"):
+        (place.runtime / name).touch()
+    cli.run("install")
+    STEPS.clear()
+    cli.run("install")
+    stop = ("systemctl", "--user", "stop", "aleph-agentd.socket")
+    assert stop not in STEPS and ("systemctl", "--user", "restart", "aleph-agentd.service") in STEPS
+    if change == "unit":
+        (place.folder / "aleph-agentd.socket").write_text("[Socket]\nListenStream=%t/elsewhere\n")
+    else:
+        (place.runtime / "agent.sock").unlink()
+    cli.run("install", "--replace")
+    assert stop in STEPS
+
+
+def test_the_settings_of_this_shell_are_taken_over_by_name_kept_and_taken_out(cli, place, unit, monkeypatch):
+    """A later install from another shell keeps them; an empty value takes one out; a password never goes in."""
+    monkeypatch.setenv("ALEPH_AGENT_MAX_CONCURRENT_VMS", "3")
+    monkeypatch.setenv("ALEPH_AGENT_DATABASE_URL", "postgresql://me:hunter2@db/x")
+    assert cli.run("install") == 0
+    assert "taken over from this shell into the unit: ALEPH_AGENT_MAX_CONCURRENT_VMS" in cli.out
+    assert "not taken over: ALEPH_AGENT_DATABASE_URL" in cli.out
+    monkeypatch.delenv("ALEPH_AGENT_MAX_CONCURRENT_VMS")
+    cli.run("install")
+    assert "kept from the last install: ALEPH_AGENT_MAX_CONCURRENT_VMS" in cli.out
+    assert "Environment=ALEPH_AGENT_MAX_CONCURRENT_VMS=3" in unit.read_text()
+    assert not any("hunter2" in path.read_text() for path in (unit, place.record))
+    monkeypatch.setenv("ALEPH_AGENT_MAX_CONCURRENT_VMS", "")
+    cli.run("install")
+    assert "MAX_CONCURRENT_VMS" not in unit.read_text() + cli.out
+
+
+def test_it_is_not_uninstalled_while_vms_live(cli, place, unit, daemon):
     """The way out is printed."""
     daemon.says("vms.list", {"total": 2})
     cli.run("install")
     assert cli.run("uninstall") == 1
-    assert "2 VMs live" in cli.err and "uninstall --panic" in cli.err
-    assert (place.folder / "aleph-agentd.service").exists()
+    assert "2 VMs live" in cli.err and "uninstall --panic" in cli.err and unit.exists()
 
 
-def test_a_daemon_that_does_not_answer_is_not_one_without_vms(cli, place):
+def test_without_a_daemon_the_inventory_says_whether_vms_live(cli, place, unit, examined):
+    """With some it stays, and the command that starts the daemon and ends them is printed; with none it goes."""
+    cli.run("install")
+    examined["inventory"] = {"exists": True, "live": 2}
+    assert cli.run("uninstall") == 1
+    assert "2 VMs live by the inventory" in cli.err and unit.exists()
+    assert "systemctl --user restart aleph-agentd.service && " in cli.err and "uninstall --panic" in cli.err
+    examined["inventory"] = {"exists": True, "live": 0}
+    assert cli.run("uninstall") == 0 and not unit.exists()
+
+
+@pytest.mark.parametrize("inventory", [None, {"exists": True, "quick_check": "malformed"}])
+def test_where_neither_daemon_nor_inventory_says_it_nothing_is_removed(cli, place, unit, examined, inventory):
     """Unknown is not none."""
     cli.run("install")
+    examined["inventory"] = inventory
     assert cli.run("uninstall", "--json") == 1
-    assert cli.json["error"]["code"] == "vms_unknown"
-    assert (place.folder / "aleph-agentd.service").exists()
+    assert cli.json["error"]["code"] == "vms_unknown" and unit.exists()
+
+
+def test_units_whose_files_are_gone_can_be_uninstalled(cli, place, unit, examined):
+    """Nothing stands in the way, and no link is left that names them."""
+    cli.run("install")
+    examined["inventory"] = {"exists": False}
+    wants = place.folder / "default.target.wants"
+    wants.mkdir()
+    (wants / unit.name).symlink_to(unit)
+    unit.unlink()
+    assert cli.run("uninstall") == 0
+    assert not (wants / unit.name).is_symlink() and not place.record.exists()
 
 
 def test_nothing_installed_is_told(cli, place):
     """Nothing is guessed at."""
     assert cli.run("uninstall") == 1
     assert "nothing is installed" in cli.err
+
+
+def test_a_system_install_takes_no_key_file_along():
+    """There the key is systemd's credential."""
+    carried = install.carry(
+        {"ALEPH_AGENT_PRIVATE_KEY_PATH": "/k", "ALEPH_AGENT_NETWORK": "devnet"}, {}, "system"
+    )
+    assert carried.settings == {"ALEPH_AGENT_NETWORK": "devnet"}
+
+
+def test_a_dry_run_for_the_system_shows_its_units_and_where_the_key_goes(cli, place):
+    """With a socket for agents and one for owners; nothing is taken from this user's folders."""
+    assert cli.run("install", "--system", "--dry-run") == 0
+    for name in ("aleph-agentd.service", "aleph-agentd.socket", "aleph-agentd-control.socket"):
+        assert f"would write /etc/systemd/system/{name}" in cli.out
+    assert "systemd-creds encrypt" in cli.out and "uninstall --system" in cli.out
+    assert str(place.state) not in cli.out

@@ -1,6 +1,8 @@
 """`upgrade-check`: what runs against what is installed."""
 
 from aleph_agentd import __version__
+from aleph_agentd.control import upgrade
+from aleph_agentd.control.installed import Installation
 
 
 def test_the_same_version_needs_nothing(daemon, cli):
@@ -10,8 +12,16 @@ def test_the_same_version_needs_nothing(daemon, cli):
     assert cli.json == {"same": True, "running": __version__, "installed": __version__, "next": ""}
 
 
-def test_another_version_is_told_with_the_next_command(daemon, cli):
-    """Exit 1; the old one's answer is only shown."""
+def test_another_version_is_told_with_the_next_command(daemon, cli, monkeypatch):
+    """Exit 1; the old one's answer is only shown. A new install renders the new version's units, and restarts."""
     daemon.says("hello", {"version": "0.0.1\x1b[2J", "protocol": 1})
+    monkeypatch.setattr(upgrade.installed, "look", lambda _: Installation(unit="/u/aleph-agentd.service"))
     assert cli.run("upgrade-check") == 1
-    assert "0.0.1\\x1b[2J runs" in cli.out and "systemctl --user restart aleph-agentd" in cli.out
+    assert "0.0.1\\x1b[2J runs" in cli.out and cli.out.rstrip().endswith("aleph-agentctl install")
+
+
+def test_a_daemon_outside_of_systemd_is_restarted_by_its_owner(daemon, cli):
+    """The command names the runtime directory that was looked in."""
+    daemon.says("hello", {"version": "0.0.1", "protocol": 1})
+    assert cli.run("upgrade-check", "--json") == 1
+    assert cli.json["next"].startswith("stop it, then: ALEPH_AGENT_RUNTIME_DIR=")

@@ -1,9 +1,13 @@
 """Whether an agent's client is set up to start our shim."""
 
+import json
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from aleph_agentd.control.doctor.facts import Facts
-from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, warn, well
+from aleph_agentd.control.doctor.finding import Finding, fail, ours, warn, well
 
 
 def clients(facts: Facts) -> Iterator[Finding]:
@@ -11,16 +15,25 @@ def clients(facts: Facts) -> Iterator[Finding]:
     for found in facts.clients:
         name = f"client {found.client}"
         if found.trouble:
-            yield warn(name, f"{found.path}: {found.trouble}", f"${{EDITOR:-vi}} {command(found.path)}")
+            yield warn(name, f"{found.path}: {found.trouble}", advice="mend that file by hand")
         for program, starts in found.programs:
             if starts:
                 yield well(name, f"{found.path} starts {program}")
             else:
-                yield fail(name, f"{found.path} names {program}, which cannot be started", _add(again=True))
+                yield fail(
+                    name, f"{found.path} names {program}, which cannot be started", **_add(found.client)
+                )
     if not any(found.programs for found in facts.clients):
-        yield warn("client", "neither Claude Code nor Claude Desktop is set up for aleph-agent", _add())
+        yield warn("client", "neither Claude Code nor Claude Desktop starts aleph-agent-mcp", **_add())
 
 
-def _add(*, again: bool = False) -> str:
-    add = f"claude mcp add --scope user aleph-agent -- {ours('aleph-agent-mcp')}"
-    return f"claude mcp remove --scope user aleph-agent; {add}" if again else add
+def _add(client: str = "") -> dict[str, str]:
+    """The client's own command where it is on the path; else what a person writes into its configuration."""
+    shim = ours("aleph-agent-mcp")
+    add = f"claude mcp add --scope user aleph-agent -- {shim}"
+    if client != "Claude Desktop" and shutil.which("claude"):
+        return {"fix": f"claude mcp remove --scope user aleph-agent; {add}" if client else add}
+    # In full: what a desktop starts has no shell's PATH.
+    program = str(Path(sys.executable).with_name("aleph-agent-mcp"))
+    entry = json.dumps({"mcpServers": {"aleph-agent": {"command": program}}})
+    return {"advice": f"add to your client's configuration: {entry}"}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from aleph_agentd.control.doctor.facts import Facts
 from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, warn, well
+from aleph_agentd.control.installed import Installation
 from aleph_agentd.control.text import plain
 
 
@@ -17,46 +18,44 @@ def integrity(facts: Facts) -> Iterator[Finding]:
         yield well("inventory", f"none yet; the first start makes {path}")
         return
     if unread := found.get("unread"):
-        yield warn("inventory", f"{path} could not be read: {unread}", ours("aleph-agentctl", "doctor"))
+        yield warn("inventory", f"{path} could not be read: {unread}", advice="it is busy; look again")
         return
     if found.get("quick_check") != "ok":
         yield fail(
             "inventory",
             f"{path} is damaged: {plain(found.get('quick_check'))[:200]}",
-            _set_aside(path),
+            _set_aside(path, facts.installation),
         )
         return
     yield well("inventory", f"{path} is whole")
-    yield _schema(found)
+    yield _schema(found, facts.installation)
 
 
-def _schema(found: dict[str, object]) -> Finding:
+def _schema(found: dict[str, object], installation: Installation) -> Finding:
     schema, known, path = found.get("schema"), found["known"], str(found["path"])
     if not isinstance(schema, int) or not isinstance(known, int):
-        return fail("schema", f"{path} is no inventory of aleph-agentd", _set_aside(path))
+        return fail("schema", f"{path} is no inventory of aleph-agentd", _set_aside(path, installation))
     if schema > known:
         return fail(
-            "schema", f"{schema}, this version knows up to {known}", ours("aleph-agentctl", "upgrade-check")
+            "schema",
+            f"{schema}, this version knows up to {known}",
+            advice="a newer version wrote it: install that one again",
         )
     if schema < known:
         return warn(
             "schema",
             f"{schema}; the next start brings it to {known}",
-            "systemctl --user restart aleph-agentd",
+            command(*installation.systemctl, "restart", "aleph-agentd"),
         )
     return well("schema", f"{schema}, as this version wants it")
 
 
-def _set_aside(path: str) -> str:
+def _set_aside(path: str, installation: Installation) -> str:
     # Kept, never removed: what is in it may be the only trace of a VM. The next start asks the network.
-    stop, start = (
-        "systemctl --user stop aleph-agentd.socket aleph-agentd",
-        "systemctl --user start aleph-agentd",
-    )
-    return (
-        f'{stop}; python3 -c \'import os, sys; [os.rename(sys.argv[1] + e, sys.argv[1] + ".damaged" + e)'
-        f' for e in ("", "-wal", "-shm") if os.path.exists(sys.argv[1] + e)]\' {command(path)}; {start}'
-    )
+    systemctl, root = command(*installation.systemctl), "sudo " if installation.kind == "system" else ""
+    move = f'test ! -e "$f" || {root}mv "$f" "$f.damaged"'
+    each = " ".join(command(path + end) for end in ("", "-wal", "-shm"))
+    return f"{systemctl} stop aleph-agentd.socket aleph-agentd; for f in {each}; do {move}; done; {systemctl} start aleph-agentd"
 
 
 def stuck(facts: Facts) -> Iterator[Finding]:
@@ -68,7 +67,7 @@ def stuck(facts: Facts) -> Iterator[Finding]:
         yield warn(
             "stuck",
             f"{len(lines)} VMs: {plain('; '.join(map(str, lines)))[:300]}",
-            ours("aleph-agentctl", "vms"),
+            advice=f"they are tried again by themselves; look: {ours('aleph-agentctl', 'vms')}",
         )
     else:
         yield well("stuck", "no VM")
@@ -85,7 +84,9 @@ def orphans(facts: Facts) -> Iterator[Finding]:
         )
     elif sweep.get("orphans"):
         yield warn(
-            "orphans", f"{sweep['orphans']} VMs under your key have no row", ours("aleph-agentctl", "orphans")
+            "orphans",
+            f"{sweep['orphans']} VMs under your key have no row",
+            advice=f"see them, then adopt or destroy each: {ours('aleph-agentctl', 'orphans')}",
         )
     else:
         yield well("orphans", "none at the last sweep")

@@ -1,4 +1,4 @@
-"""The machine that the daemon lives on: its sockets, its manager, its sandbox, its disk."""
+"""The machine that the daemon lives on: lingering, sandbox, sleep, disk."""
 
 from collections.abc import Iterator
 
@@ -8,38 +8,10 @@ from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, wa
 LOW_BYTES, SCARCE_BYTES = 50 * 2**20, 500 * 2**20
 
 
-def daemon(facts: Facts) -> Iterator[Finding]:
-    """Somebody reaps."""
-    if facts.status is None and facts.hello is not None:
-        yield warn("daemon", f"it lives, but tells no status: {facts.away}", ours("aleph-agentctl", "status"))
-    elif facts.status is None:
-        yield fail(
-            "daemon",
-            f"it does not answer ({facts.away}): no lease is ended",
-            ours("aleph-agentctl", "install"),
-        )
-    else:
-        yield well("daemon", f"{facts.status.get('version')} answers, pid {facts.status.get('pid')}")
-
-
-def sockets(facts: Facts) -> Iterator[Finding]:
-    """Who may connect: the owner, or a group that the administrator made."""
-    for path, modes in facts.machine.sockets.items():
-        if modes is None:
-            continue
-        mode, folder = modes
-        if mode & 0o002 and folder & 0o001:
-            yield fail(
-                f"socket {path}", f"every user may connect (mode {mode:04o})", command("chmod", "o=", path)
-            )
-        elif mode & 0o060 and folder & 0o010:
-            yield well(f"socket {path}", f"its owner and group may connect (mode {mode:04o})")
-        else:
-            yield well(f"socket {path}", f"only its owner may connect (mode {mode:04o})")
-
-
 def lingering(facts: Facts) -> Iterator[Finding]:
     """A user's daemon outlives the last logout."""
+    if facts.installation.kind == "system":
+        return
     fix = command("loginctl", "enable-linger", facts.machine.user)
     if facts.machine.lingering is None:
         yield warn("lingering", "loginctl does not say: after your last logout nobody may end VMs", fix)
@@ -54,7 +26,7 @@ def sandbox(facts: Facts) -> Iterator[Finding]:
     if facts.status is None:
         return
     found = facts.status.get("sandbox")
-    fix = ours("aleph-agentctl", "install", "--replace")
+    fix = ours("aleph-agentctl", "install", *facts.installation.flags, "--replace")
     if not isinstance(found, dict):
         yield warn("sandbox", "this daemon does not tell: it is older than this doctor", fix)
         return
@@ -75,6 +47,9 @@ def sandbox(facts: Facts) -> Iterator[Finding]:
         open_.append("it sees your files")
     if missing:
         yield warn("sandbox", f"not restricted: {', '.join(missing + open_)}", fix)
+    elif open_ and not facts.installation.sandbox:
+        why = f"user namespaces were refused at the install: {', '.join(open_)}"
+        yield warn("sandbox", why, advice=f"where the machine allows them now: {fix}")
     elif open_:
         yield warn("sandbox", f"system calls are restricted, files are not: {', '.join(open_)}", fix)
     else:
@@ -100,9 +75,10 @@ def disk(facts: Facts) -> Iterator[Finding]:
         return
     says = f"{free // 2**20} MiB free for {facts.machine.state_folder}"
     fix = "journalctl --user --vacuum-size=50M"
+    more = "and look for what else can go: du -xh ~ | sort -h | tail"
     if free < LOW_BYTES:
-        yield fail("disk", f"{says}: creates are refused when it is full", fix)
+        yield fail("disk", f"{says}: creates are refused when it is full", fix, advice=more)
     elif free < SCARCE_BYTES:
-        yield warn("disk", says, fix)
+        yield warn("disk", says, fix, advice=more)
     else:
         yield well("disk", says)

@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from aleph_agentd.control.doctor.facts import Facts
-from aleph_agentd.control.doctor.finding import Finding, command, fail, warn, well
+from aleph_agentd.control.doctor.finding import Finding, fail, ours, warn, well
 from aleph_agentd.control.doctor.web import Reply
 from aleph_agentd.domain import delegation
 from aleph_agentd.domain.money import BUY_CREDITS_URL, CU_HOUR_RANGE_UNITS, show
@@ -35,12 +35,14 @@ def price(facts: Facts) -> Iterator[Finding]:
     units = cu_hour_units(facts.pricing)
     low, high = CU_HOUR_RANGE_UNITS
     if units is None:
-        yield warn("price unit", f"the price is not known{_because(facts.pricing)}", _again(facts.pricing))
+        yield warn(
+            "price unit", f"the price is not known{_because(facts.pricing)}", advice=_again(facts.pricing)
+        )
     elif not low <= units <= high:
         yield fail(
             "price unit",
             f"1 CU costs {units} units per hour, outside {low} … {high}: the network's unit has changed",
-            "aleph-agentctl freeze 'the price unit of the network has changed'",
+            advice=f"spend nothing until a newer version knows it: {ours('aleph-agentctl', 'freeze')}",
         )
     else:
         yield well("price unit", f"1 CU costs {show(int(units))} per hour")
@@ -53,11 +55,11 @@ def balance(facts: Facts) -> Iterator[Finding]:
     body = facts.balance.body if facts.balance else None
     units = body.get("credit_balance") if isinstance(body, dict) else None
     if not isinstance(units, int):
-        yield warn("balance", f"not known{_because(facts.balance)}", _again(facts.balance))
+        yield warn("balance", f"not known{_because(facts.balance)}", advice=_again(facts.balance))
         return
     rate = cu_hour_units(facts.pricing)
     if not rate or rate <= 0:
-        yield warn("balance", f"{show(units)}; what it buys is not known", _again(facts.pricing))
+        yield warn("balance", f"{show(units)}; what it buys is not known", advice=_again(facts.pricing))
         return
     hours = int(units / rate)
     says = f"{payer(facts)} has {show(units)}: {hours} hours of a VM of 1 CU"
@@ -65,7 +67,7 @@ def balance(facts: Facts) -> Iterator[Finding]:
         yield fail(
             "balance",
             f"{says}; the network wants {DAY_HOURS} for a new one",
-            f"{command('xdg-open', BUY_CREDITS_URL)}",
+            advice=f"buy credits for {payer(facts)} at {BUY_CREDITS_URL}",
         )
     else:
         yield well("balance", says)
@@ -81,7 +83,7 @@ def delegated(facts: Facts) -> Iterator[Finding]:
         yield warn(
             "delegation",
             f"what {human} grants is not known{_because(facts.security)}",
-            _again(facts.security),
+            advice=_again(facts.security),
         )
         return
     lacking = delegation.missing(granted)
@@ -90,7 +92,7 @@ def delegated(facts: Facts) -> Iterator[Finding]:
         return
     why = "; ".join(f"{kind} is not granted: {delegation.BREAKS[kind]}" for kind in lacking)
     judged = warn if delegation.suffices(granted) else fail
-    yield judged("delegation", why, delegation.grant_command(facts.address))
+    yield judged("delegation", why, advice=f"{human} runs: {delegation.grant_command(facts.address)}")
 
 
 def _granted(facts: Facts) -> frozenset[str] | None:
@@ -111,4 +113,4 @@ def _because(reply: Reply | None) -> str:
 
 
 def _again(reply: Reply | None) -> str:
-    return command("curl", "-fsS", reply.url) if reply else ""
+    return f"when the network answers, look again; this is what was asked: {reply.url}" if reply else ""

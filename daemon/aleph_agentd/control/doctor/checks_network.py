@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from aleph_agentd.control.doctor.facts import Facts
-from aleph_agentd.control.doctor.finding import Finding, command, fail, warn, well
+from aleph_agentd.control.doctor.finding import Finding, fail, warn, well
 
 SLOW_MS = 2000
 SKEW_WARN, SKEW_FAIL = timedelta(seconds=30), timedelta(minutes=2)
@@ -24,12 +24,14 @@ def endpoints(facts: Facts) -> Iterator[Finding]:
             yield judged(
                 name,
                 f"{reply.url} does not answer: {reply.trouble}",
-                command("curl", "-fsS", "-o", "/dev/null", reply.url),
+                advice="look at this machine's connection, proxy and name server; then look again",
             )
         elif reply.ms > SLOW_MS:
-            yield warn(name, f"{reply.url} took {reply.ms} ms")
+            yield warn(
+                name, f"{reply.url} took {reply.ms} ms", advice="the network or your line is slow; look again"
+            )
         else:
-            yield well(name, f"{reply.url} answers in {reply.ms} ms")
+            yield well(name, f"answers in {reply.ms} ms")
 
 
 def clock(facts: Facts) -> Iterator[Finding]:
@@ -38,7 +40,7 @@ def clock(facts: Facts) -> Iterator[Finding]:
     if not facts.hosts:
         return
     if not dates:
-        yield warn("clock", "no host of the network told its time")
+        yield warn("clock", "no host of the network told its time", advice="compare it yourself: date -u")
         return
     skew = min((abs(facts.now - date) for date in dates), default=timedelta())
     says = f"{skew.total_seconds():.0f} s from the network's"
@@ -57,15 +59,15 @@ def crn_list(facts: Facts) -> Iterator[Finding]:
     if reply is None or reply.trouble:
         return
     body = reply.body if isinstance(reply.body, dict) else {}
-    crns, again = body.get("crns"), command("curl", "-fsS", reply.url)
+    crns, again = body.get("crns"), f"nothing to mend here: {reply.url} is the network's; look again later"
     if not isinstance(crns, list) or not crns:
-        yield fail("crn list", f"{reply.url} lists no CRN", again)
+        yield fail("crn list", f"{reply.url} lists no CRN", advice=again)
         return
     refreshed = _instant(body.get("last_refresh"))
     if refreshed is None:
-        yield warn("crn list", f"{len(crns)} CRNs; its age is not known")
+        yield warn("crn list", f"{len(crns)} CRNs; its age is not known", advice=again)
     elif facts.now - refreshed > OLD_LIST:
-        yield warn("crn list", f"{len(crns)} CRNs, as of {refreshed:%Y-%m-%d %H:%M} UTC", again)
+        yield warn("crn list", f"{len(crns)} CRNs, as of {refreshed:%Y-%m-%d %H:%M} UTC", advice=again)
     else:
         yield well("crn list", f"{len(crns)} CRNs, refreshed at {refreshed:%H:%M} UTC")
 

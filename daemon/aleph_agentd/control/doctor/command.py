@@ -1,6 +1,7 @@
 """`doctor`: every prerequisite, with pass, warn or fail, why, and the exact fix."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import click
@@ -14,6 +15,7 @@ from aleph_agentd.control.doctor import (
     checks_machine,
     checks_money,
     checks_network,
+    checks_service,
 )
 from aleph_agentd.control.doctor.facts import Facts
 from aleph_agentd.control.doctor.finding import Finding
@@ -33,8 +35,10 @@ CHECKS: Sequence[Check] = (
     checks_money.price,
     checks_money.balance,
     checks_money.delegated,
-    checks_machine.daemon,
-    checks_machine.sockets,
+    checks_service.units,
+    checks_service.sockets,
+    checks_service.daemon,
+    checks_service.alarms,
     checks_machine.lingering,
     checks_machine.sandbox,
     checks_machine.suspend,
@@ -47,6 +51,7 @@ CHECKS: Sequence[Check] = (
 """In the order in which they are read: what others hang on comes first."""
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+_SIGNS = {"pass": "ok", "warn": "warn", "fail": "FAIL"}
 
 
 def examine(facts: Facts) -> list[Finding]:
@@ -68,7 +73,21 @@ def doctor() -> int:
 
 
 def _show(findings: Sequence[Finding]) -> None:
+    width = max(len(plain(finding.check)) for finding in findings)
     for finding in findings:
-        output.say(f"{finding.level}  {plain(finding.check)}: {plain(finding.why)}", _COLOURS[finding.level])
-        if finding.fix:
-            output.say(f"      fix: {plain(finding.fix)}")
+        line = f"{_SIGNS[finding.level]:<4}  {plain(finding.check):<{width}}  {plain(finding.why)}"
+        output.say(line, _COLOURS[finding.level])
+        for word, text in (("fix", finding.fix), ("you", finding.advice)):
+            if text:
+                output.say(f"{'':<{width + 8}}{word}: {plain(text)}")
+    output.say(_summary(findings))
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    count = Counter(finding.level for finding in findings)
+    if not count["fail"] and not count["warn"]:
+        return f"All {len(findings)} are well."
+    told = f"{count['pass']} well, {count['warn']} to look at, {count['fail']} wrong."
+    if any(finding.fix for finding in findings):
+        told += " Run the fixes from top to bottom, then look again."
+    return told

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from aleph_agentd.control.doctor.web import Reply
+from aleph_agentd.control.installed import Installation
 
 Answer = Mapping[str, Any]
 
@@ -22,6 +23,8 @@ class MachineFacts:
     free_bytes: int | None = None
     ssh_key: str | None = None
     """The first bytes of the public SSH key file; None when there is none to read."""
+    ssh_private: bool = False
+    """Whether the private SSH key lies beside it."""
     sockets: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
     """Path to (mode of the socket, mode of its directory); None where nothing lies."""
     mounts: str = ""
@@ -45,6 +48,10 @@ class Facts:
 
     now: datetime
     machine: MachineFacts = field(default_factory=MachineFacts)
+    installation: Installation = field(default_factory=Installation)
+    """What systemd would start for this user."""
+    unseen: tuple[str, ...] = ()
+    """Settings of this shell that the installed daemon does not get."""
     examined: Answer = field(default_factory=dict)
     """What `aleph_agentd.examination` told: config, settings, key, inventory."""
     hello: Answer | None = None

@@ -12,12 +12,13 @@ Level = Literal["pass", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report. `fix` can be executed by a shell as it is."""
+    """One line of the doctor's report. `fix` can be executed by a shell as it is; `advice` is for a person."""
 
     check: str
     level: Level
     why: str
     fix: str = ""
+    advice: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The wire form."""
@@ -29,14 +30,14 @@ def well(check: str, why: str) -> Finding:
     return Finding(check, "pass", why)
 
 
-def warn(check: str, why: str, fix: str = "") -> Finding:
+def warn(check: str, why: str, fix: str = "", *, advice: str = "") -> Finding:
     """It works, but not as well, or not for certain."""
-    return Finding(check, "warn", why, fix)
+    return Finding(check, "warn", why, fix, advice)
 
 
-def fail(check: str, why: str, fix: str) -> Finding:
+def fail(check: str, why: str, fix: str = "", *, advice: str = "") -> Finding:
     """VMs cannot be rented, or money is at risk."""
-    return Finding(check, "fail", why, fix)
+    return Finding(check, "fail", why, fix, advice)
 
 
 def command(*words: str) -> str:

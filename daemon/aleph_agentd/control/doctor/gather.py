@@ -1,9 +1,11 @@
 """One look at everything, at the same time, within a bounded time."""
 
 import asyncio
+import os
 from typing import Any
 from urllib.parse import quote
 
+from aleph_agentd.control import installed
 from aleph_agentd.control.daemon import daemon
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.doctor.checks_money import payer
@@ -21,14 +23,19 @@ NETWORK_S = 15.0
 
 async def gather() -> Facts:
     """The facts of this moment; what could not be had is unknown."""
+    # Before the daemon is asked, which may start it.
+    installation = await asyncio.to_thread(installed.look, os.environ)
+    given = installed.environment(installation, os.environ)
     (hello, status, away), examined = await asyncio.gather(
-        _asked(), asyncio.to_thread(gather_machine.examine)
+        _asked(), asyncio.to_thread(gather_machine.examine, given)
     )
     known = Facts(now=SystemClock().now(), examined=examined)
     machine, web = await asyncio.gather(asyncio.to_thread(gather_machine.machine, examined), _network(known))
     return Facts(
         now=SystemClock().now(),
         machine=machine,
+        installation=installation,
+        unseen=tuple(installed.unseen(installation, os.environ)),
         examined=examined,
         hello=hello,
         status=status,

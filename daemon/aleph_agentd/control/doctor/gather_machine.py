@@ -7,7 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ MAX_FILE = 16 * 2**20
 SHIM, MODULE = "aleph-agent-mcp", "aleph_agent_mcp"
 
 
-def examine() -> Answer:
-    """What needs the daemon's own code, told by a process of its own."""
-    done = _run(sys.executable, "-I", "-m", "aleph_agentd.examination")
+def examine(environ: Mapping[str, str]) -> Answer:
+    """What needs the daemon's own code, told by a process of its own that has the daemon's environment."""
+    done = _run(sys.executable, "-I", "-m", "aleph_agentd.examination", environ=environ)
     try:
         found: Answer = json.loads(done)
     except ValueError:
@@ -33,6 +33,7 @@ def machine(examined: Answer) -> MachineFacts:
     """All about this machine that a check may ask."""
     folder = _existing(Path(str(examined.get("state") or Path.home())))
     settings = examined.get("settings") or {}
+    public = str(settings.get("ssh_pubkey_path") or "")
     return MachineFacts(
         uid=os.getuid(),
         user=user(),
@@ -40,13 +41,14 @@ def machine(examined: Answer) -> MachineFacts:
         suspends=_suspends(),
         state_folder=str(folder),
         free_bytes=shutil.disk_usage(folder).free,
-        ssh_key=_text(Path(settings["ssh_pubkey_path"])) if settings else None,
+        ssh_key=_text(Path(public)) if public else None,
+        ssh_private=bool(public) and Path(public.removesuffix(".pub")).is_file(),
         sockets={str(path): _modes(path) for path in _sockets()},
         mounts=_link(Path("/proc/self/ns/mnt")),
     )
 
 
-def _run(*words: str) -> str:
+def _run(*words: str, environ: Mapping[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
             words,
@@ -55,6 +57,7 @@ def _run(*words: str) -> str:
             text=True,
             timeout=WAIT_S,
             cwd="/",
+            env=environ,
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
