@@ -133,6 +133,25 @@ async def test_hostile_files_and_variables_of_daemon_client_and_shim_change_noth
     assert not (place / MARK).exists(), (place / MARK).read_text()
 
 
+async def test_python_s_own_variables_in_a_shim_run_nothing_in_the_daemon(
+    resident: DaemonProcess, tmp_path: Path
+) -> None:
+    """Planted modules run where whoever sets the variables may run code anyway: in the shim, and only there."""
+    for name in ("sitecustomize", "msgpack", "aleph"):
+        (tmp_path / f"{name}.py").write_text(_PLANTED.format(mark=str(tmp_path / MARK), name=name))
+    planted = str(tmp_path / "sitecustomize.py")
+    hostile = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": planted, "PYTHONINSPECT": "1"}
+    hostile |= {"PYTHONHASHSEED": "0", "PYTHONDEVMODE": "1", "PYTHONBREAKPOINT": "msgpack.evil"}
+    before = len(resident.instances())
+    async with session(resident, tmp_path, environment=hostile) as agent:
+        vm = await agent.call("aleph_create_vm", name="planted", ttl_hours=1)
+        await agent.call("aleph_destroy_vm", item_hash=vm["item_hash"])
+    assert len(resident.instances()) == before + 1
+    ran = (tmp_path / MARK).read_text().splitlines()
+    assert {line.partition(" ")[2] for line in ran} == {"sitecustomize"}, "the shim needs none of the others"
+    assert str(resident.pid) not in {line.partition(" ")[0] for line in ran}
+
+
 def test_the_trap_tells_who_was_caught() -> None:
     """The positive control: one connection, and it is seen."""
     with _trap() as (url, asked):
