@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench tokens screens fates mutants test-clients test-live test-systemd overspend crash soak dist venv clean help
+.PHONY: demo test check format bench tokens screens fates mutants test-clients test-live test-systemd overspend crash soak secrets dist venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -54,6 +54,9 @@ crash: $(STAMP) ## kill a daemon at every derived fault point, and 200 times at 
 
 soak: $(STAMP) ## weeks of leases and faults in virtual time; SEED=…, ARGS="--days 5 --per-day 220"
 	$(LIMIT) $(BIN)/python tests/soak/run.py --seed $(SEED) $(ARGS)
+
+secrets: $(STAMP) ## the search for the key in what failures leave behind, with more of them than `make test` has; three minutes
+	SECRETS_WHOLE=1 $(LIMIT) $(PYTEST) --timeout=300 tests/e2e/test_key_leaks.py -s $(ARGS)
 
 test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 	$(LIMIT) $(PYTEST) tests/clients $(ARGS)

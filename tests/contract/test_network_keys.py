@@ -43,12 +43,13 @@ def test_a_key_is_read_in_every_form_that_tools_write(tmp_path: Path, content: b
         (b"", "neither 32 raw bytes"),
         (SECRET + b"\n", "neither 32 raw bytes"),
         (SECRET.hex().encode()[:-1], "neither 32 raw bytes"),
+        (SECRET.hex().encode()[:32], "neither 32 raw bytes"),
         (b"\0" * 32, "valid private key"),
         (b"\xff" * 32, "valid private key"),
         (b'{"version": 3}', "encrypted keystore, and locked"),
         (b"a" * 100_000, "neither 32 raw bytes"),
     ],
-    ids=["empty", "33-bytes", "63-digits", "zero", "beyond-the-curve", "keystore", "huge"],
+    ids=["empty", "33-bytes", "63-digits", "32-digits", "zero", "beyond-the-curve", "keystore", "huge"],
 )
 def test_what_is_no_key_is_refused_in_one_line(tmp_path: Path, content: bytes, why: str) -> None:
     """The line names the file, never its content."""

@@ -1,9 +1,5 @@
 """A disk that is really full, under a real daemon: nothing new, and everything that is due still ends."""
 
-import ctypes
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,34 +8,7 @@ from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.control_freeze import CONFIRMATION
 from support.daemon import DaemonProcess, eventually
 from support.devnet import DevnetProcess
-
-SIZE = 2 * 2**20
-
-
-@contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    """A file system of two megabytes; skips where we may not mount one."""
-    path.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    options = f"size={SIZE},mode=700".encode()
-    if libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", 0, options):
-        pytest.skip(f"no tmpfs can be mounted here: {os.strerror(ctypes.get_errno())}")
-    try:
-        yield path
-    finally:
-        libc.umount2(os.fsencode(path), 2)
-
-
-def fill(path: Path) -> Path:
-    """Use up the last byte."""
-    file = path / "ballast"
-    with file.open("wb", buffering=0) as ballast:
-        try:
-            while ballast.write(b"\0" * 4096) == 4096:
-                pass
-        except OSError:
-            return file
-    return file
+from support.full_disk import fill, small_disk
 
 
 async def test_a_full_disk_refuses_creates_and_still_destroys(tmp_path: Path) -> None:

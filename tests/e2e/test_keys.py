@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from pathlib import Path
 
 import pytest
 from eth_account import Account
@@ -57,3 +58,33 @@ async def test_another_key_signs_nothing_and_stored_kill_switches_still_end_what
         daemon.key_file.write_bytes(old)
         daemon.start()
         await eventually(daemon.leaves_nothing, "the old key erased it")
+
+
+async def test_a_key_put_right_later_is_claimed_before_it_signs_and_bound_to_the_inventory(
+    net: DevnetProcess,
+) -> None:
+    """While another daemon has it nothing is signed; when that one has ended, no restart is needed."""
+    late = DaemonProcess(net)
+    first = DaemonProcess(net, environment={"XDG_STATE_HOME": late.environment["XDG_STATE_HOME"]})
+    first.environment["ALEPH_AGENT_INVENTORY_PATH"] = str(first.folder / "other.db")
+    secret = late.key_file.read_bytes()
+    first.key_file.write_bytes(secret)
+    late.key_file.write_bytes(secret[:16])
+    with late as daemon:
+        with first:
+            await eventually(
+                lambda: any(Path(daemon.folder / "state").rglob("key-*.lock")), "the first claim"
+            )
+            daemon.key_file.write_bytes(secret)
+            with pytest.raises(Refusal, match="already works with the key"):
+                await daemon.call("aleph_create_vm", {"name": "two"})
+            first.terminate()
+            assert (await daemon.call("aleph_create_vm", {"name": "one"}))["name"] == "one"
+            first.spawn()
+            assert first.wait() == 1
+            assert "already works with the key" in first.log()
+        daemon.terminate()
+        daemon.key_file.write_bytes(secrets.token_bytes(32))
+        daemon.start()
+        await eventually(lambda: "this inventory was made with" in daemon.log(), "the alarm")
+        assert [row["name"] for row in await daemon.rows("live")] == ["one"]

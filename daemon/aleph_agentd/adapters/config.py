@@ -18,6 +18,7 @@ from .config_sources import (
     read,
     refuse_unknown_variables,
     state_dir,
+    without_keys,
 )
 from .config_values import (
     AbsolutePath,
@@ -141,7 +142,7 @@ class Settings(Policy):
         images = (*BUILT_IN_IMAGES, *self.os_images)
         if self.default_os_image not in images:
             raise ValueError(
-                f"default_os_image is {self.default_os_image[:40]!r}; there are {', '.join(images)}"
+                f"default_os_image is {without_keys(self.default_os_image)[:40]!r}; there are {', '.join(images)}"
             )
         return self
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -19,6 +20,7 @@ _READ_ELSEWHERE = frozenset({"CONFIG", "RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRAT
 """Variables with our prefix that belong to the sockets, the shim and the tests."""
 
 _SECRETS = frozenset({"database_url"})
+_LIKE_A_KEY = re.compile(r"[0-9a-fA-F]{64,}")
 
 
 class ConfigError(Exception):
@@ -114,7 +116,7 @@ def first_problem(error: ValidationError, path: Path) -> str:
     """The first problem in one line, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    text = _one_line(first["msg"].removeprefix("Value error, "))
+    text = _one_line(without_keys(first["msg"].removeprefix("Value error, ")))
     if first["loc"]:
         name = ".".join(str(part)[:200] for part in first["loc"] if part != "[key]")
         text = f"{_origin(name, path)} is {_value(name, first['input'])}: {text}"
@@ -127,7 +129,12 @@ def _origin(name: str, path: Path) -> str:
 
 
 def _value(name: str, value: Any) -> str:
-    return "not shown" if name in _SECRETS else repr(value)[:80]
+    return "not shown" if name in _SECRETS else without_keys(repr(value))[:80]
+
+
+def without_keys(text: str) -> str:
+    """A text without what may be a private key: some write it where its path belongs, and errors are logged."""
+    return _LIKE_A_KEY.sub("(not shown: like a private key)", text)
 
 
 def _guess(name: str, known: Collection[str], prefix: str) -> str:

@@ -66,7 +66,9 @@ def parse_amount(text: str | int | float) -> int:
     """
     match = _AMOUNT.match(str(text))
     if not match:
-        raise ValueError(f"{str(text)[:40]!r} is not an amount: write `500 cr` (credits) or `5 USD`")
+        # Not the start of a longer one: it may be a key in the wrong place, and errors are logged.
+        shown = repr(str(text)) if len(str(text)) <= 40 else "this text"
+        raise ValueError(f"{shown} is not an amount: write `500 cr` (credits) or `5 USD`")
     try:
         number = Decimal(match[1])
     except InvalidOperation:  # pragma: no cover - the pattern admits only numbers

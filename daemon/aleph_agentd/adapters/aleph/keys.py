@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from ...ports import KeyMissing, OtherKey
@@ -12,6 +13,8 @@ from .keystore import is_keystore, open_keystore
 
 _RAW_BYTES = 32
 _HEX = re.compile(rb"(?:0[xX])?([0-9a-fA-F]{64})")
+_HALF_IN_HEX = re.compile(rb"[0-9a-fA-F]{32}")
+"""32 bytes as well: one that was cut must not become another key."""
 _SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 UNLOCK = "aleph-agentctl unlock"
 
@@ -25,7 +28,12 @@ class KeyFile:
         self._account: KeyAccount | None = None
         self._refused = ""
         self._tried_credential = False
-        self._opening = threading.Lock()
+        self.is_warm = False
+        """Whether what a key needs is imported: then `trouble` opens a file that was put right."""
+        self._is_claimed = False
+        self._opening, self._claiming = threading.Lock(), threading.Lock()
+        self.claim: Callable[[str], None] = lambda _address: None
+        """Called with the address before the first signature, in any thread. Raises KeyMissing: it must not sign."""
 
     def account(self) -> KeyAccount:
         """The account of the key. Raises KeyMissing; a locked keystore stays locked.
@@ -44,23 +52,19 @@ class KeyFile:
                 passphrase = passphrases.credential()
                 if passphrase is not None:
                     self._unlock(passphrase)
-        return self.account()
+        return self._claim_once(self.account())
 
     def unlock(self, passphrase: str) -> None:
         """Open the keystore; the passphrase is not kept. Raises KeyMissing. Takes seconds: use a thread."""
         with self._opening:
             if self._account is None:
                 self._unlock(passphrase)
-        self._checked()
+        self._claim_once(self._checked())
 
     def _unlock(self, passphrase: str) -> None:
         content = read_private(self._path)
         if is_keystore(content):
             self._take(_sound(self._path, open_keystore(content, passphrase)))
-
-    def lock(self) -> None:
-        """Forget the key: the next use reads the file again."""
-        self._account, self._refused = None, ""
 
     @property
     def locked(self) -> bool:
@@ -73,13 +77,21 @@ class KeyFile:
     @property
     def trouble(self) -> str:
         """Why there is no usable key, in one line; empty when there is one."""
-        if self._account is not None:
-            return self._refused
         try:
-            load_secret(self._path)
+            if self.is_warm:
+                self._claim_once(self.account())
+            elif self._account is None:
+                load_secret(self._path)
         except KeyMissing as missing:
             return str(missing)
-        return ""
+        return self._refused
+
+    def _claim_once(self, account: KeyAccount) -> KeyAccount:
+        with self._claiming:
+            if not self._is_claimed:
+                self.claim(account.get_address())
+                self._is_claimed = True
+        return account
 
     def _take(self, secret: bytes) -> None:
         account = KeyAccount(secret)
@@ -112,7 +124,7 @@ def _sound(path: Path, secret: bytes) -> bytes:
 
 
 def _parse(path: Path, content: bytes) -> bytes:
-    if len(content) == _RAW_BYTES:
+    if len(content) == _RAW_BYTES and not _HALF_IN_HEX.fullmatch(content):
         return content
     text = content.strip()
     if match := _HEX.fullmatch(text):

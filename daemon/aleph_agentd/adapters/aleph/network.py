@@ -1,7 +1,7 @@
 """The network as one thing to open and close."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -36,14 +36,15 @@ class Network:
         await self._sdk.loaded()
         with suppress(KeyMissing):
             await asyncio.to_thread(self._keys.open)
+        self._keys.is_warm = True
 
     async def unlock(self, passphrase: str) -> None:
         """Open the encrypted key. Raises KeyMissing."""
         await asyncio.to_thread(self._keys.unlock, passphrase)
 
-    def lock(self) -> None:
-        """Forget an opened key."""
-        self._keys.lock()
+    def claim_with(self, claim: Callable[[str], None]) -> None:
+        """Before a key is used: `claim` its address, which may raise KeyMissing, and is called in any thread."""
+        self._keys.claim = claim
 
     async def ask_for_passphrase(self) -> str | None:
         """What somebody answers to systemd, while the key is locked; None without an answer."""
