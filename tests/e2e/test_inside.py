@@ -21,6 +21,11 @@ async def run(daemon: DaemonProcess, vm: dict[str, Any], key: str | None = None,
     return await daemon.call("aleph_vm_run", {"item_hash": vm["item_hash"], **words}, key)
 
 
+async def pinned(daemon: DaemonProcess, vm: dict[str, Any]) -> str:
+    """The host key, as the owner's `aleph-agentctl ssh` is told."""
+    return str((await daemon.control("vms.get", {"item_hash": vm["item_hash"]}))["host_key"])
+
+
 async def test_a_command_runs_and_a_job_outlives_a_daemon_that_is_killed(daemon: DaemonProcess) -> None:
     """A request that is sent again after it does not run again."""
     vm = await rented(daemon)
@@ -52,7 +57,9 @@ async def test_a_teardown_ends_what_waits_and_takes_the_key_along(daemon: Daemon
 async def test_a_reboot_keeps_the_host_key_and_a_reinstall_brings_another(daemon: DaemonProcess) -> None:
     """The pin is the daemon's own, and follows what it ordered itself."""
     vm = await rented(daemon)
+    assert await pinned(daemon, vm) == ""
     assert (await run(daemon, vm, command="true"))["exit_code"] == 0
+    keys = [await pinned(daemon, vm)]
     for action in ("reboot", "reinstall"):
         words = {"item_hash": vm["item_hash"], "action": action}
         asked = await daemon.call("aleph_vm_power", words)
@@ -67,3 +74,7 @@ async def test_a_reboot_keeps_the_host_key_and_a_reinstall_brings_another(daemon
                 return False
 
         await eventually(answers)
+        keys.append(await pinned(daemon, vm))
+    first, rebooted, reinstalled = keys
+    assert first.startswith("ssh-")
+    assert first == rebooted != reinstalled

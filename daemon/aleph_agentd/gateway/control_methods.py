@@ -98,7 +98,7 @@ class Control:
         }
 
     async def vm(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
-        """One VM with its money."""
+        """One VM with its money, and the host key that was pinned at the first contact."""
         reference = str(params.get("item_hash") or "")[:128]
         rows = await self._services.inventory.find(reference) if reference else []
         if len(rows) != 1:
@@ -109,8 +109,10 @@ class Control:
             )
         vm = rows[0]
         movements = await self._services.inventory.ledger(100, vm.item_hash)
+        keys = await self._services.inventory.guest_key(vm.item_hash)
         return {
             **vm_view(vm, self._services.clock.now(), HUMAN).model_dump(mode="json"),
+            "host_key": keys.host_key if keys else "",
             "cause": vm.cause,
             "project": vm.project,
             "client": vm.client,
