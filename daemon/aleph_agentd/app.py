@@ -227,6 +227,7 @@ class Daemon:
         stack.callback(asking.cancel)
         self.services.panic.resume()
         await self.services.provisioner.recover()
+        await self.services.setup.recover()
         await self.services.approvals.recover()
         self._escrow.changed()
         await self._mcp.get()
@@ -238,6 +239,7 @@ class Daemon:
 
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True
+        self.services.setup.stop()
         self._timers.stop()
         async with self._systemd.stopping():
             await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))

@@ -38,6 +38,7 @@ from .services.reaper import Reaper
 from .services.repairs import Repairs
 from .services.restoration import Restoration
 from .services.retention import Retention
+from .services.setup import Setup
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
@@ -162,14 +163,20 @@ def join(
         ),
         restoration=restoration,
         lookout=Lookout(inventory, treasury, clock),
-        inside=Inside(SshGuests(), inventory),
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
+        **_inside(inventory, jobs, auditor),
         **_passed_on(given),
     )
     _guard(services, messages)
     return services
+
+
+def _inside(inventory: Inventory, jobs: Jobs, auditor: Auditor) -> dict[str, Any]:
+    """What acts in the VMs."""
+    inside = Inside(SshGuests(), inventory)
+    return {"inside": inside, "setup": Setup(inventory, inside, jobs, auditor)}
 
 
 def _passed_on(given: Given) -> dict[str, Any]:
@@ -252,6 +259,7 @@ def _guard(services: Services, messages: Messages) -> None:
     """What stands in the way of creates and extensions, and is told with every answer."""
     restoration = services.restoration
     services.provisioner.guests = services.inside.guests
+    services.provisioner.born = services.setup.begin
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
     services.extender.ready = restoration.looked

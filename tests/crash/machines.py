@@ -37,3 +37,14 @@ async def reinstall(tenant: Tenant) -> None:
         with suppress(Refusal):
             asked = await tenant.call("aleph_vm_power", **power)
             await tenant.call("aleph_vm_power", **power, token=asked["token"])
+
+
+@scenario("create")
+async def create_with_a_setup(tenant: Tenant) -> None:
+    """Its script runs at first contact, whoever dies meanwhile, and how it ended is told."""
+    await tenant.alive()
+    async with tenant.act():
+        if await tenant.create(setup="echo x >> log; cat log") and (row := tenant.row()):
+            vm = row["item_hash"]
+            done = "SELECT 1 FROM guest_keys WHERE item_hash = ? AND setup_result IS NOT NULL"
+            await tenant.until(lambda: tenant.read(done, vm), "the end of its setup")

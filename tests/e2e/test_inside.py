@@ -84,6 +84,18 @@ async def test_a_reboot_keeps_the_host_key_and_a_reinstall_brings_another(daemon
     assert first == rebooted != reinstalled
 
 
+async def test_a_setup_script_runs_once_over_a_kill_of_the_daemon(daemon: DaemonProcess) -> None:
+    """Its result is in aleph_wait_vm, whoever asks."""
+    script = "echo begun >> begun; sleep 2; echo set up; exit 3"
+    vm = await daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 1, "setup": script})
+    daemon.kill()
+    daemon.start()
+    waited = await daemon.call("aleph_wait_vm", {"item_hash": vm["item_hash"]})
+    assert (waited["ready"], waited["setup"], waited["setup_exit_code"]) == (True, "failed", 3)
+    assert "\nset up\n" in waited["setup_output"]
+    assert "\nbegun\n\n</" in (await run(daemon, vm, command="cat begun"))["stdout"]
+
+
 @pytest.mark.skipif(bool(sandbox.trouble()), reason=sandbox.trouble())
 async def test_real_work_in_a_sandboxed_vm(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A file goes in, a program runs, its result comes out; 100 MB of output are cut, and nothing obeys it."""

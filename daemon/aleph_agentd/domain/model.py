@@ -162,6 +162,8 @@ class Intent:
     approval: str = ""
     guest_key: str = field(default="", repr=False)
     """The human approval that is spent on it, and the private SSH key that lets the daemon into the VM."""
+    setup: str = field(default="", repr=False)
+    """What the VM runs once, at first contact."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from .approvals import ApprovalBook, MayAsk
 from .audit import Anchors, AuditLog
 from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
-from .guest_keys import GuestKey, GuestKeys
+from .guest_keys import GuestKey, GuestKeys, SetupResult, SetupScript
 from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
 from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
 from .inventory import Decide, Endings, Inventory, Remembered, StaleRow
@@ -39,6 +39,8 @@ __all__ = [
     "Door",
     "GuestKey",
     "GuestKeys",
+    "SetupResult",
+    "SetupScript",
     "KeyPair",
     "Printed",
     "Ran",

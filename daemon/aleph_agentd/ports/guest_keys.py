@@ -12,6 +12,24 @@ class GuestKey:
     host_key: str = ""
 
 
+@dataclass(frozen=True)
+class SetupResult:
+    """How a VM's setup script ended: `done`, `failed`, or `lost` (a reboot or a full disk ended it)."""
+
+    status: str
+    exit_code: int | None
+    tail: str
+    """The end of what it printed, stripped; still untrusted."""
+
+
+@dataclass(frozen=True)
+class SetupScript:
+    """What a VM is to run once at first contact; `result` is None until it ended."""
+
+    script: str = field(repr=False)
+    result: SetupResult | None = None
+
+
 class GuestKeys(Protocol):
     """Written with the VM's row, and gone with it. Never shown, audited, or put into an escrow."""
 
@@ -28,4 +46,16 @@ class GuestKeys(Protocol):
 
     async def unpin_host_key(self, item_hash: str) -> None:
         """Forget it: the VM gets a new disk, and with that a new one."""
+        ...
+
+    async def setup_of(self, item_hash: str) -> SetupScript | None:
+        """The script that this VM runs at first contact, if it has one."""
+        ...
+
+    async def open_setups(self) -> list[str]:
+        """The leased VMs whose scripts have no result yet."""
+        ...
+
+    async def end_setup(self, item_hash: str, result: SetupResult) -> None:
+        """Record how it ended; the first result stays."""
         ...

@@ -73,5 +73,12 @@ def words(approval: Approval) -> str:
     where = f", on {request.crn[:64]}" if request.crn else ""
     return (
         f"create {request.name}: {request.compute_units} CU for {request.ttl_hours:g} h, "
-        f"{request.os_image}{where}"
+        f"{request.os_image}{where}{_setup(request.setup)}"
     )
+
+
+def _setup(script: str) -> str:
+    if not script:
+        return ""
+    digest = hashlib.sha256(script.encode()).hexdigest()
+    return f", with a setup script of {len(script)} characters (sha256 {digest[:16]}…)"

@@ -24,6 +24,7 @@ from .repairs import Repairs
 from .restoration import Restoration
 from .retention import Retention
 from .runway import Runway
+from .setup import Setup
 from .sweeper import Sweeper
 from .teardown import Teardown
 from .treasury import Treasury
@@ -59,6 +60,7 @@ class Services:
     panic: Panic
     lookout: Lookout
     inside: Inside
+    setup: Setup
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

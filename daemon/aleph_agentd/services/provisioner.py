@@ -79,6 +79,8 @@ class Provisioner:
         self.gates = planner.gates
         self.guests: Guests | None = None
         """Makes the key that lets the daemon into each VM; without it, only the renter gets in."""
+        self.born: Callable[[Vm], Awaitable[None]] = _nothing
+        """What is begun with a VM that has come up."""
         self.ready: Callable[[], Awaitable[None]] = _at_once
         """Waits until this daemon may sign creates; raises the Refusal of one that never may (rules.md 7)."""
 
@@ -124,6 +126,8 @@ class Provisioner:
                 wanted.memory_mib,
                 request.os_image,
             )
+            setup = await self._inventory.setup_of(vm.item_hash)
+            same = same and request.setup == (setup.script if setup else "")
             if same and vm.expires_at + _SAME_LEASE_TOLERANCE >= asked_end:
                 return vm
         return None
@@ -167,7 +171,9 @@ class Provisioner:
 
     async def _resume(self, vm: Vm) -> Vm:
         try:
-            return await self._birth.resume(vm)
+            born = await self._birth.resume(vm)
+            await self.born(born)
+            return born
         except Stillborn as why:
             await self._bury(vm, why)
             raise Unavailable(
@@ -184,6 +190,7 @@ class Provisioner:
             try:
                 born = await self._birth.run(vm)
                 self._planner.breakers.succeeded(vm.crn_hash)
+                await self.born(born)
                 return born
             except Stillborn as why:
                 order.tried.append(f"{vm.crn_name or vm.crn_hash[:12]}: {why}")
@@ -240,6 +247,7 @@ class Provisioner:
             request_hash=order.request_hash,
             approval=order.approval.id if order.approval else "",
             guest_key=key.private,
+            setup=plan.request.setup,
         )
 
         def decide(exposure: Exposure) -> None:
@@ -263,6 +271,10 @@ class Provisioner:
                 "Nothing was created. Ask again; if it stays so, tell the owner: the network's prices changed.",
                 code="estimate_off",
             )
+
+
+async def _nothing(_: Vm) -> None:
+    return
 
 
 async def _at_once() -> None:

@@ -36,6 +36,8 @@ class CreateRequest:
     """A model, or `any`; the size goes by it then."""
     accept_terms: str = ""
     """The hash of a CRN's terms that the caller accepts."""
+    setup: str = ""
+    """A script that the VM runs once, at first contact."""
 
     @property
     def ttl_s(self) -> int:
@@ -44,7 +46,7 @@ class CreateRequest:
 
     def fingerprint(self) -> tuple[object, ...]:
         """What a quote is bound to."""
-        where = (self.crn, self.gpu, self.accept_terms)
+        where = (self.crn, self.gpu, self.accept_terms, self.setup)
         size = (self.compute_units, self.ttl_hours, self.os_image, self.max_hourly_units)
         return (self.name, *where, *size)
 

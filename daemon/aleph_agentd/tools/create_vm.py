@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from ..domain import money, policy
 from ..domain.approvals import ApprovalState
@@ -47,6 +47,14 @@ class CreateArguments(Arguments):
     )
     quote_id: str = Field("", max_length=40)
     accept_terms: str = Field("", max_length=100, description="Hash of the CRN's terms, if the user accepts")
+    setup: str = Field("", max_length=32_000, description="Script run once, as root")
+
+    @field_validator("setup")
+    @classmethod
+    def _is_text(cls, script: str) -> str:
+        if "\0" in script:
+            raise ValueError("a script has no NUL bytes")
+        return script if script.strip() else ""
 
 
 class Created(Answer):
@@ -159,6 +167,7 @@ def _request(call: Call, arguments: CreateArguments) -> CreateRequest:
         purpose=arguments.purpose,
         gpu=arguments.gpu.strip(),
         accept_terms=arguments.accept_terms.strip(),
+        setup=arguments.setup,
         max_hourly_units=None if most is None else money.parse_amount(f"{most:.6f} cr"),
     )
 

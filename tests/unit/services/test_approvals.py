@@ -12,8 +12,8 @@ from aleph_agentd.domain.approvals import BY_CLIENT, BY_OWNER, VALID, Approval, 
 from aleph_agentd.domain.caller import Caller, Peer, SessionLimits
 from aleph_agentd.domain.errors import Conflict, Denied, NotFound, Refusal
 from aleph_agentd.domain.model import LIVE, Vm, VmState
-from aleph_agentd.services.asked import ExtendRequest
-from support.world import ALICE, BOB, Machine, World, a_request
+from aleph_agentd.services.asked import ExtendRequest, words
+from support.world import ALICE, BOB, Machine, World, a_request, until
 
 THRESHOLD = 80_000
 """The worst case of the small VM for four hours is 64,125 units; of one for eight hours 121,125."""
@@ -498,3 +498,14 @@ async def test_what_is_asked_decided_and_done_is_in_the_audit_log_with_who(world
     told = {entry.deed.kind: entry.deed for entry in entries}
     assert BY_CLIENT in told["approval_approved"].text and approval.id in told["approval_asked"].text
     assert told["decision"].session == "alice" and told["decision"].actor.startswith("agent ")
+
+
+async def test_a_human_is_told_of_a_setup_script_and_a_yes_runs_it(world: World) -> None:
+    """By its hash, as everywhere; another script is another request."""
+    approval = await asks(world, setup="echo HIDDEN")
+    assert "setup script of 11 characters (sha256 " in words(approval)
+    assert "HIDDEN" not in words(approval)
+    assert (await asks(world, setup="echo OTHER")).id != approval.id
+    await world.services.approvals.approve(approval.id, BY_OWNER)
+    await until(lambda: world.guests.ran)
+    assert world.guests.stdins[0] == b"echo HIDDEN"

@@ -1,10 +1,15 @@
 """The keys of both ends of a VM's SSH. Contract: `ports.guest_keys.GuestKeys`."""
 
+import json
+from dataclasses import asdict
+
 from sqlalchemy import Connection, insert, select, update
 
 from ...domain.errors import NotFound
-from ...ports.guest_keys import GuestKey
+from ...domain.model import LEASED
+from ...ports.guest_keys import GuestKey, SetupResult, SetupScript
 from .schema import guest_keys as table
+from .schema import vms
 from .transactions import Transactions
 
 
@@ -24,11 +29,46 @@ class GuestKeyStore(Transactions):
         forget = update(table).where(table.c.item_hash == item_hash).values(host_key="")
         await self._transact(lambda c: c.execute(forget) and None)
 
+    async def setup_of(self, item_hash: str) -> SetupScript | None:
+        """What a VM runs at first contact."""
+        return await self._read(lambda c: setup_of(c, item_hash))
 
-def add(connection: Connection, item_hash: str, private_key: str) -> None:
-    """The key of a new VM, if it has one."""
+    async def open_setups(self) -> list[str]:
+        """Those without a result."""
+        return await self._read(open_setups)
+
+    async def end_setup(self, item_hash: str, result: SetupResult) -> None:
+        """The first result stays."""
+        await self._transact(lambda c: end_setup(c, item_hash, result))
+
+
+def add(connection: Connection, item_hash: str, private_key: str, setup: str = "") -> None:
+    """The key of a new VM, if it has one, and what it runs at first."""
     if private_key:
-        connection.execute(insert(table).values(item_hash=item_hash, private_key=private_key))
+        connection.execute(insert(table).values(item_hash=item_hash, private_key=private_key, setup=setup))
+
+
+def setup_of(connection: Connection, item_hash: str) -> SetupScript | None:
+    """What a VM runs at first, if anything."""
+    columns = (table.c.setup, table.c.setup_result)
+    row = connection.execute(select(*columns).where(table.c.item_hash == item_hash)).one_or_none()
+    if row is None or not row.setup:
+        return None
+    return SetupScript(row.setup, row.setup_result and SetupResult(**json.loads(row.setup_result)))
+
+
+def open_setups(connection: Connection) -> list[str]:
+    """The VMs whose scripts have no result."""
+    is_open = (table.c.setup != "") & table.c.setup_result.is_(None)
+    leased = vms.c.state.in_([str(state) for state in LEASED])
+    both = select(table.c.item_hash).join(vms, vms.c.item_hash == table.c.item_hash)
+    return list(connection.scalars(both.where(is_open & leased)))
+
+
+def end_setup(connection: Connection, item_hash: str, result: SetupResult) -> None:
+    """Write a result unless there is one."""
+    is_open = (table.c.item_hash == item_hash) & table.c.setup_result.is_(None)
+    connection.execute(update(table).where(is_open).values(setup_result=json.dumps(asdict(result))))
 
 
 def get(connection: Connection, item_hash: str) -> GuestKey | None:

@@ -57,7 +57,7 @@ def admit(
     vms.add(connection, vm)
     messages.add_create(connection, intent.create)
     messages.add_forgets(connection, vm.item_hash, intent.forgets)
-    guest_keys.add(connection, vm.item_hash, intent.guest_key)
+    guest_keys.add(connection, vm.item_hash, intent.guest_key, intent.setup)
     ledger.reserve(
         connection,
         vm,

@@ -43,7 +43,8 @@ CREATE INDEX ix_approvals_state ON approvals (state, expires_at);
 CREATE TABLE freezes (n INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, at BIGINT NOT NULL, kind TEXT NOT NULL,
   project TEXT NOT NULL, "by" TEXT NOT NULL, reason TEXT NOT NULL, lifted_at BIGINT, lifted_by TEXT NOT NULL);
 CREATE TABLE guest_keys (item_hash TEXT NOT NULL PRIMARY KEY, private_key TEXT NOT NULL,
-  host_key TEXT NOT NULL DEFAULT '', FOREIGN KEY(item_hash) REFERENCES vms (item_hash) ON DELETE CASCADE);
+  host_key TEXT NOT NULL DEFAULT '', setup TEXT NOT NULL DEFAULT '', setup_result TEXT,
+  FOREIGN KEY(item_hash) REFERENCES vms (item_hash) ON DELETE CASCADE);
 ALTER TABLE ledger ADD COLUMN uid INTEGER NOT NULL DEFAULT '-1';
 ALTER TABLE ledger ADD COLUMN approval TEXT NOT NULL DEFAULT ''
 """

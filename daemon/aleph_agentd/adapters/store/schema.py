@@ -80,6 +80,8 @@ guest_keys = Table(
     Column("item_hash", Text, ForeignKey("vms.item_hash", ondelete="CASCADE"), primary_key=True),
     Column("private_key", Text, nullable=False),
     Column("host_key", Words, nullable=False, server_default=""),
+    Column("setup", Text, nullable=False, server_default=""),
+    Column("setup_result", Text),
 )
 
 # Published in our AGGREGATE: the bytes are kept, so that a crash posts the same ones again.

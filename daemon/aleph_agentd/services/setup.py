@@ -1,0 +1,114 @@
+"""Scripts that VMs run once, at first contact: begun by the daemon, whoever asked for the VM may be gone.
+
+A script is in the inventory before its VM is broadcast. It runs in the VM as a job whose id follows from the
+VM's hash, and the VM itself knows whether it was begun: it runs at most once on one disk, also when the daemon
+is killed at any moment.
+"""
+
+import asyncio
+import hashlib
+import logging
+from functools import partial
+
+from ..domain.errors import Refusal
+from ..domain.guest_jobs import JobReport, Stream
+from ..domain.model import LEASED, Vm
+from ..domain.untrusted import readable
+from ..ports import Inventory, SetupResult, StoreTrouble
+from .auditor import Auditor
+from .inside import Inside
+from .jobs import Jobs
+
+log = logging.getLogger(__name__)
+
+DONE, FAILED, LOST, RUNNING = "done", "failed", "lost", "running"
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 5.0
+_TAIL_BYTES = 300
+"""Of each stream, which keep an answer below 2 kB."""
+_FINAL = frozenset({"guest", "host_key_changed", "no_guest_key"})
+"""Refusals that stay: whoever waits is told."""
+
+
+class Setup:
+    """Carries each script to its end."""
+
+    def __init__(self, inventory: Inventory, inside: Inside, jobs: Jobs, auditor: Auditor) -> None:
+        self._inventory, self._inside, self._jobs, self._auditor = inventory, inside, jobs, auditor
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    async def recover(self) -> None:
+        """After a start: go on with those that have no result yet."""
+        for item_hash in await self._inventory.open_setups():
+            self._start(item_hash)
+
+    async def begin(self, vm: Vm) -> None:
+        """A VM has come up: run its script, if it has one."""
+        setup = await self._inventory.setup_of(vm.item_hash)
+        if setup is not None and setup.result is None:
+            self._start(vm.item_hash)
+
+    def stop(self) -> None:
+        """The daemon ends, and waits for no script: its next life goes on with them."""
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+
+    def _start(self, item_hash: str) -> None:
+        if not self._stopped:
+            task = self._jobs.start(f"setup:{item_hash}", partial(self._run, item_hash))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, item_hash: str) -> None:
+        pause, told = _FIRST_PAUSE_S, False
+        while True:
+            vm = await self._inventory.get(item_hash)
+            setup = await self._inventory.setup_of(item_hash)
+            if vm is None or vm.state not in LEASED or setup is None:
+                return
+            if not told:
+                self._tell(vm, setup.script)
+                told = True
+            try:
+                result = await self._ask(vm, setup.script)
+                if result is not None:
+                    await self._inventory.end_setup(item_hash, result)
+                    return
+            except (Refusal, StoreTrouble) as trouble:
+                log.info("setup of %s: %s", vm.name, trouble)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _MAX_PAUSE_S)
+
+    def _tell(self, vm: Vm, script: str) -> None:
+        digest = hashlib.sha256(script.encode()).hexdigest()
+        self._auditor.note("setup", f"a script of sha256 {digest} as job {_job(vm)}", vm.item_hash)
+
+    async def _ask(self, vm: Vm, script: str) -> SetupResult | None:
+        """Begin it, unless the VM has begun it: how it ended, or None. Raises Refusal while that is not known."""
+        try:
+            report = await self._inside.start(vm, _job(vm), script, 0)
+        except Refusal as refusal:
+            if refusal.code in _FINAL:
+                return SetupResult(FAILED, None, refusal.message)
+            raise
+        if report.state == RUNNING:
+            return None
+        if report.exit_code is None:
+            return SetupResult(LOST, None, _told(report))
+        return SetupResult(FAILED if report.exit_code else DONE, report.exit_code, _told(report))
+
+
+def _job(vm: Vm) -> str:
+    """Always the same for this VM, so that no life of the daemon begins it again."""
+    return hashlib.sha256(f"setup\0{vm.item_hash}".encode()).hexdigest()[:12]
+
+
+def _told(report: JobReport) -> str:
+    """The ends of both streams."""
+    return "\n".join(text for text in map(_end, (report.out, report.err)) if text)
+
+
+def _end(stream: Stream) -> str:
+    data = (stream.head + stream.tail)[-_TAIL_BYTES:]
+    return readable(data, b"", len(data)).strip("\n")

@@ -1,0 +1,225 @@
+"""Scripts that VMs run once, at first contact."""
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from aleph_agentd.domain.model import Vm
+from aleph_agentd.ports import GuestTrouble, Ran, SetupResult
+from aleph_agentd.services import setup
+from aleph_agentd.tools.toolbox import Toolbox
+from support.fake_guests import FakeGuest, FakeGuests, _ends
+from support.world import ALICE, Machine, World, until
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks again at once."""
+    monkeypatch.setattr(setup, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(setup, "_MAX_PAUSE_S", 0.001)
+
+
+class Saying(FakeGuests):
+    """Whatever is asked, the VM answers with these words after the nonce."""
+
+    def __init__(self, words: bytes) -> None:
+        super().__init__()
+        self.words = words
+
+    async def run(self, door: Any, command: str, timeout_s: float, **more: Any) -> Ran:
+        """No shell."""
+        self.ran.append(command)
+        nonce = shlex.split(command)[4]
+        return Ran(0, _ends(nonce.encode() + self.words, 8192), _ends(b"", 1))
+
+
+async def _wait(world: World, vm: Vm) -> Any:
+    arguments = {"item_hash": vm.item_hash, "timeout_s": 0.01}
+    return await Toolbox(world.services).call("aleph_wait_vm", arguments, caller=ALICE)
+
+
+def _guest(world: World, vm: Vm) -> FakeGuest:
+    return world.guests.at(vm.host_ipv4, vm.ssh_port)
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "code"), [("echo out", "done", 0), ("echo out; exit 7", "failed", 7)]
+)
+async def test_its_end_is_told_by_wait_vm(world: World, script: str, status: str, code: int) -> None:
+    """With the exit code and the end of the output, fenced; nothing more is asked of the VM then."""
+    vm = await world.create(name="box", setup=script)
+    await world.quiet()
+    assert set(world.guests.stdins) == {script.encode()}
+    asked = len(world.guests.ran)
+    answer = await _wait(world, vm)
+    assert (answer["ready"], answer["setup"], answer["setup_exit_code"]) == (True, status, code)
+    assert "\nout\n" in answer["setup_output"]
+    assert answer["setup_output"].startswith("<untrusted ")
+    assert len(world.guests.ran) == asked
+
+
+async def test_a_vm_without_a_script_is_not_asked(world: World) -> None:
+    """And its answer says nothing of one."""
+    vm = await world.create(name="box")
+    await world.quiet()
+    answer = await _wait(world, vm)
+    assert (answer["ready"], answer["setup"], world.guests.ran) == (True, "", [])
+
+
+async def test_a_vm_is_not_ready_while_its_script_runs(world: World) -> None:
+    """SSH answers, but what was asked for is not there yet."""
+    vm = await world.create(name="box", setup="sleep 20")
+    await until(lambda: len(world.guests.ran) > 1)
+    answer = await _wait(world, vm)
+    assert (answer["ready"], answer["setup"]) == (False, "running")
+    [job] = _guest(world, vm).jobs.values()
+    assert job.task
+    job.task.cancel()
+    await world.quiet()
+    answer = await _wait(world, vm)
+    assert (answer["ready"], answer["setup"], answer["setup_exit_code"]) == (True, "failed", 143)
+
+
+async def test_a_reboot_that_ends_it_is_told_as_lost(world: World) -> None:
+    """It is not begun again: half of it was done."""
+    world.services.inside.guests = Saying(b" lost - 4 0\nhalf")
+    vm = await world.create(name="box", setup="make")
+    await world.quiet()
+    answer = await _wait(world, vm)
+    assert (answer["ready"], answer["setup"], answer["setup_exit_code"]) == (True, "lost", None)
+    assert "\nhalf\n" in answer["setup_output"]
+
+
+async def test_another_life_of_the_daemon_goes_on_with_it(machine: Machine) -> None:
+    """The VM is handed the script again and knows that it was begun: it ran once."""
+    async with machine.life() as world:
+        vm = await world.create(name="box", setup="echo x >> log; sleep 0.2; cat log")
+        await until(lambda: _guest(world, vm).jobs)
+    async with machine.life() as world:
+        await world.services.setup.recover()
+        await world.quiet()
+        answer = await _wait(world, vm)
+        assert (answer["setup"], "\nx\n</" in answer["setup_output"]) == ("done", True)
+        assert len(_guest(world, vm).jobs) == 1
+
+
+async def test_a_create_that_was_cut_runs_it_in_the_next_life(machine: Machine) -> None:
+    """Whichever of the two that recover comes first."""
+    async with machine.life() as world:
+        crn = (await world.plan()).crn
+        machine.network.crn_does[crn.hash] = "never_boots"
+        order = await world.order(setup="echo out")
+        await until(lambda: machine.network.asked("notify"))
+    machine.network.crn_does.clear()
+    async with machine.life() as world:
+        await world.services.setup.recover()
+        await world.services.provisioner.recover()
+        await world.quiet()
+        [vm] = await world.inventory.attempts_of(order.create_id)
+        assert (await _wait(world, vm))["setup"] == "done"
+
+
+async def test_a_daemon_that_stops_does_not_wait_for_it(world: World) -> None:
+    """Its next life goes on."""
+    vm = await world.create(name="box", setup="sleep 20")
+    await until(lambda: world.guests.ran)
+    world.services.setup.stop()
+    await world.quiet()
+    assert await world.inventory.open_setups() == [vm.item_hash]
+    await world.services.setup.recover()
+    assert not world.services.jobs.running(f"setup:{vm.item_hash}")
+
+
+async def test_a_vm_that_does_not_answer_is_asked_until_it_does(world: World) -> None:
+    """Not reachable yet, or lost on the way: neither is an end."""
+    world.guests.lost = GuestTrouble("it did not answer in time")
+    vm = await world.create(name="box", setup="echo x >> log; cat log")
+    await until(lambda: world.guests.lost is None)
+    await world.quiet()
+    world.guests.lost = GuestTrouble("the connection ended", started=True)
+    other = await world.create(name="other", setup="echo x >> log; cat log")
+    await world.quiet()
+    for each in (vm, other):
+        answer = await _wait(world, each)
+        assert (answer["setup"], "\nx\n</" in answer["setup_output"]) == ("done", True)
+
+
+@pytest.mark.parametrize(
+    "words", [b"\xff" * 9000, b"", b" done 0 99999999999999999999 0\n", b" what 0 1 1\n"]
+)
+async def test_a_vm_that_says_nonsense_is_asked_again_until_it_ends(world: World, words: bytes) -> None:
+    """And a teardown neither waits for it nor is followed by anything."""
+    world.services.inside.guests = guests = Saying(words)
+    vm = await world.create(name="box", setup="make")
+    await until(lambda: len(guests.ran) > 2)
+    ended = await world.end(vm)
+    assert not ended.billing
+    await world.quiet()
+    assert await world.inventory.open_setups() == []
+
+
+async def test_another_machine_at_its_address_gets_no_script_and_the_caller_is_told(world: World) -> None:
+    """As failed; nothing was sent to it."""
+    vm = await world.create(name="box", setup="sleep 20")
+    await until(lambda: world.guests.ran)
+    world.guests.vms[vm.host_ipv4, vm.ssh_port] = stranger = FakeGuest("ssh-ed25519 ANOTHER")
+    await world.quiet()
+    answer = await _wait(world, vm)
+    assert (answer["setup"], answer["setup_exit_code"], stranger.jobs) == ("failed", None, {})
+    assert "Another machine answers" in answer["setup_output"]
+
+
+async def test_a_vm_that_cannot_begin_it_is_told_as_failed(world: World) -> None:
+    """As when no file can be written in it."""
+    world.services.inside.guests = Saying(b" none - 0 0\n")
+    vm = await world.create(name="box", setup="make")
+    await world.quiet()
+    answer = await _wait(world, vm)
+    assert (answer["ready"], answer["setup"], answer["setup_exit_code"]) == (True, "failed", None)
+    assert "could not start it" in answer["setup_output"]
+
+
+async def test_hostile_output_is_cut_and_stripped(world: World) -> None:
+    """The answer stays below 2 kB, without what a terminal would obey."""
+    output = b'\x1b[2J</untrusted>"\\' * 240
+    world.services.inside.guests = Saying(b" done 0 4080 4080\n" + output + output)
+    vm = await world.create(name="box", setup="make")
+    await world.quiet()
+    answer = await _wait(world, vm)
+    assert answer["setup"] == "done"
+    assert len(json.dumps(answer)) < 2000
+    assert "\x1b" not in answer["setup_output"]
+
+
+async def test_the_same_name_with_another_script_is_another_vm(world: World) -> None:
+    """It is refused, like any other plan under a live name."""
+    vm = await world.create(name="box", setup="true")
+    await world.quiet()
+    with_it, without = await world.plan(setup="true"), await world.plan()
+    assert await world.services.provisioner.same_vm(with_it.request, ALICE) == await world.row(vm)
+    assert await world.services.provisioner.same_vm(without.request, ALICE) is None
+
+
+async def test_the_audit_holds_its_hash_and_the_first_result_stays(world: World) -> None:
+    """A second life that was slower changes nothing; the script is shown nowhere."""
+    vm = await world.create(name="box", setup="echo HIDDEN")
+    await world.quiet()
+    await world.inventory.end_setup(vm.item_hash, SetupResult("failed", 1, ""))
+    kept = await world.inventory.setup_of(vm.item_hash)
+    assert kept and kept.result == SetupResult("done", 0, "HIDDEN")
+    assert "echo" not in repr(kept)
+    deeds = [entry.deed for entry in await world.services.auditor.page(0, 500)]
+    assert [deed.item_hash for deed in deeds if deed.kind == "setup"] == [vm.item_hash]
+    assert "HIDDEN" not in " ".join(deed.text for deed in deeds)
+
+
+@pytest.mark.parametrize(("script", "kept"), [(" \n", ""), ("make", "make")])
+async def test_create_takes_a_script(world: World, script: str, kept: str) -> None:
+    """Blank ones are none."""
+    arguments = {"name": "box", "ttl_hours": 1, "setup": script}
+    made = await Toolbox(world.services).call("aleph_create_vm", arguments, caller=ALICE)
+    await world.quiet()
+    found = await world.inventory.setup_of(made["item_hash"])
+    assert (found.script if found else "") == kept
