@@ -47,6 +47,9 @@ async def test_a_vm_s_life_from_the_command_line(net: DevnetProcess, tmp_path: P
         command = (await _json(daemon, "ssh", "box"))["command"]
         assert " ".join(command[-3:]) in made["ssh_command"]
         assert "a test" in await _run(daemon, "vm", "box")
+        assert await _run(daemon, "run", "box", "--", "seq 2000; exit 4", code=4) == "".join(
+            f"{number}\n" for number in range(1, 2001)
+        )
         seen = await _json(daemon, "top")
         assert [vm["name"] for vm in seen["vms"]] == ["box"]
         assert 'aleph_agentd_vms{state="running"} 1' in await _run(daemon, "metrics")
