@@ -180,36 +180,54 @@ def test_both_ends_are_kept_whatever_the_chunks_are(step: int) -> None:
     assert kept.left_out == len(text) - 2 * KEPT_BYTES
 
 
-async def _says_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(60)
-    writer.close()
+class Mean(asyncio.Protocol):
+    """Greets, and then says the same for ever; nothing, if there is nothing to say."""
+
+    def __init__(self, greeting: bytes, endless: bytes, open_: set[asyncio.Transport]) -> None:
+        self._greeting, self._endless, self._open = greeting, endless, open_
+        self._full = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._open.add(transport)
+        transport.write(self._greeting)
+        if self._endless:
+            self._say()
+
+    def _say(self) -> None:
+        if not (self._full or self._transport.is_closing()):
+            self._transport.write(self._endless)
+            asyncio.get_running_loop().call_later(0.001, self._say)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._say()
 
 
-async def _greets_and_stops(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
-    await _says_nothing(_, writer)
-
-
-async def _talks_for_ever(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while True:
-            writer.write(b"not yet\r\n" * 4000)
-            await writer.drain()
-
-
-async def _packets_for_ever(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"SSH-2.0-x\r\n")
-    with suppress(OSError):
-        while True:
-            writer.write(b"\xff" * 40_000)
-            await writer.drain()
-
-
-@pytest.mark.parametrize("serve", [_says_nothing, _greets_and_stops, _talks_for_ever, _packets_for_ever])
-async def test_what_never_comes_to_a_login_is_left(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("greeting", "endless"),
+    [
+        (b"", b""),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", b""),
+        (b"", b"not yet\r\n" * 4000),
+        (b"", b"x" * 40_000),
+        (b"SSH-2.0-x\r\n", b"\xff" * 40_000),
+        (b"SSH-2.0-x\r\n", b"\x00\x00\x00\x0c\x0a\x02\x00\x00\x00\x00" * 4000),
+    ],
+    ids=["silent", "greets", "banner", "line", "garbage", "packets"],
+)
+async def test_what_never_comes_to_a_login_is_left(
+    greeting: bytes, endless: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At first contact and later; without a word of what it said, and in bounded memory."""
     monkeypatch.setattr(guests_module, "LOGIN_S", 0.5)
-    listening = await asyncio.start_server(serve, HERE, 0)
+    connections: set[asyncio.Transport] = set()
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(lambda: Mean(greeting, endless, connections), HERE, 0)
     port = listening.sockets[0].getsockname()[1]
     tracemalloc.start()
     try:
@@ -220,7 +238,10 @@ async def test_what_never_comes_to_a_login_is_left(serve: Any, monkeypatch: pyte
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+        for transport in connections:
+            transport.abort()
         listening.close()
+        await asyncio.sleep(0)
     assert not (first.value.started or later.value.started)
     assert "not yet" not in f"{first.value}{later.value}"
     assert peak < 30_000_000

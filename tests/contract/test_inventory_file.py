@@ -311,7 +311,7 @@ async def test_a_database_of_the_first_schema_gets_its_extensions_and_keeps_its_
     await opened.admit(an_intent(a_vm()), allow, NOW)
     await opened.close()
     fresh = query(path, "SELECT name, type FROM pragma_table_info('extensions') ORDER BY name")
-    for table in ("extensions", "audit", "approvals", "freezes"):
+    for table in ("extensions", "audit", "approvals", "freezes", "guest_keys"):
         query(path, f"DROP TABLE {table}")
     query(path, "ALTER TABLE vms DROP COLUMN host_lost_at")
     for column in ("uid", "approval"):
