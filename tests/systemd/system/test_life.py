@@ -3,10 +3,9 @@
 import subprocess
 from pathlib import Path
 
-from lives import Lives
-
 from support.agent import session
 from support.service import SERVICE, SOCKET, TIMER
+from support.service_lives import Lives
 from support.system_service import AGENT, CONTROL_SOCKET_UNIT, SystemService, as_user
 
 

@@ -5,12 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lives import Lives
 
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import open_client
 from support.agent import session
 from support.service import SERVICE, SOCKET, TIMER, Service
+from support.service_lives import Lives
 
 
 async def test_the_first_agent_starts_the_daemon(service: Service, tmp_path: Path) -> None:
