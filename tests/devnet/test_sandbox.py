@@ -70,10 +70,10 @@ async def test_what_runs_in_it_ends_with_it(tmp_path: Path) -> None:
     await run(
         box, "setsid sh -c 'while :; do date +%s%N > alive; sleep 0.05; done' >/dev/null 2>&1 </dev/null &"
     )
-    waiting = asyncio.create_task(run(box, "sleep 1000"))
-    alive = tmp_path / "home" / "alive"
+    waiting = asyncio.create_task(run(box, ": > begun; sleep 1000"))
+    alive, begun = tmp_path / "home" / "alive", tmp_path / "home" / "begun"
     async with asyncio.timeout(30):
-        while not alive.exists():
+        while not (alive.exists() and begun.exists()):
             await asyncio.sleep(0.02)
     await box.stop()
     assert (await waiting)[0] == 255

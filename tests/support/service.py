@@ -34,6 +34,8 @@ class Service:
 
     kind: units.Kind = "user"
     options: tuple[str, ...] = ("--user",)
+    agent: tuple[str, ...] = ()
+    """What in front of a command makes it the agent's, where that is another account."""
 
     def __init__(self, net: DevnetProcess) -> None:
         self.net = net

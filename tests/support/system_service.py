@@ -30,6 +30,7 @@ class SystemService(Service):
 
     kind: units.Kind = "system"
     options: tuple[str, ...] = ()
+    agent = tuple(as_user(AGENT))
 
     def __init__(self, net: DevnetProcess) -> None:
         super().__init__(net)

@@ -81,6 +81,7 @@ class Tool:
     idempotent: bool = False
     open_world: bool = True
     always_load: bool = False
+    most_argument_bytes: int = 256 * 1024
 
     def listing(self) -> dict[str, Any]:
         """MCP's form of it."""

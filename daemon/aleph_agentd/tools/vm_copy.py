@@ -132,4 +132,6 @@ TOOL = Tool(
     run=run,
     destructive=True,
     idempotent=True,
+    # A file of 256 KiB fits, as base64 or as text with its escapes; and so it does a line and a frame of 1 MiB.
+    most_argument_bytes=768 * 1024,
 )

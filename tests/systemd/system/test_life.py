@@ -5,6 +5,7 @@ from pathlib import Path
 
 from support.agent import session
 from support.service import SERVICE, SOCKET, TIMER
+from support.service_lives import Lives
 from support.system_service import AGENT, CONTROL_SOCKET_UNIT, SystemService, as_user
 
 
@@ -46,3 +47,7 @@ def test_systemd_finds_nothing_to_say_about_the_units(service: SystemService) ->
     path = str(service.unit_folder / SERVICE)
     score = ["systemd-analyze", "security", "--offline=true", "--threshold=14", path]
     assert subprocess.run(score, capture_output=True).returncode == 0
+
+
+class TestLives(Lives):
+    """Under the system's manager, with agents of another account."""
