@@ -23,7 +23,7 @@ WRONG = [
     ("aleph_create_vm", {"name": "box", "os_image": "windows"}, ["ubuntu22", "debian12"]),
     ("aleph_create_vm", {"name": "box", "ssh_pubkey": "not a key"}, ["ssh_pubkey"]),
     ("aleph_create_vm", {"name": "", "ttl_hours": "x", "gpus": 1}, ["name", "ttl_hours", "gpus: is not"]),
-    ("aleph_create_vm", {"name": "x" * 600_000}, ["larger than 262144 bytes"]),
+    ("aleph_create_vm", {"name": "x" * 900_000}, ["larger than 786432 bytes"]),
     ("aleph_list_crns", {"min_compute_units": "many", "gpu": "perhaps"}, ["min_compute_units", "gpu"]),
     ("aleph_extend_vm", {"item_hash": "x", "additional_hours": -1}, ["additional_hours"]),
     ("aleph_extend_vm", {"item_hash": "x", "additional_hours": INFINITE}, ["additional_hours"]),
