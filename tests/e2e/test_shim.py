@@ -24,7 +24,7 @@ async def test_an_agent_rents_uses_and_ends_a_vm_in_both_eras(resident, tmp_path
         assert (await agent.call("aleph_wait_vm", item_hash="box"))["ready"] is True
         (listed,) = (await agent.call("aleph_list_my_vms"))["vms"]
         assert (listed["item_hash"], listed["mine"]) == (vm["item_hash"], True)
-        largest = {"path": "blob", "content": "/" * 349_524 + "//8=", "encoding": "base64"}  # 256 KiB
+        largest = {"path": "blob", "content": "/" * 349_524 + "/w==", "encoding": "base64"}  # 256 KiB
         assert (await agent.call("aleph_vm_copy", item_hash="box", **largest))["bytes"] == 256 * 1024
         assert (await agent.call("aleph_vm_copy", item_hash="box", path="blob"))["content"] == largest[
             "content"
