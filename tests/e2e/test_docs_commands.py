@@ -16,6 +16,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM = "aleph-agentctl"
 INSTEAD = {
     "events": "events --no-follow",
+    "top": "top --json",
+    "create NAME": "create NAME --dry-run",
+    "report --html FILE": "report --html PAGE",
+    "ssh NAME": "ssh NAME --json",
+    "run NAME -- make test": "run NAME -- true",
     "install": "install --dry-run",
     "key new|show|encrypt": "key show",
     "destroy NAME": "destroy NAME --yes",
@@ -52,6 +57,7 @@ def rented(network: DevnetProcess) -> Iterator[DaemonProcess]:
     """A daemon with a VM called `box`."""
     with DaemonProcess(network) as daemon:
         asyncio.run(daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 1}))
+        asyncio.run(daemon.call("aleph_wait_vm", {"item_hash": "box"}))
         yield daemon
 
 
@@ -62,7 +68,7 @@ def test_every_command_does_what_the_page_says(
     for name, value in rented.environment.items():
         monkeypatch.setenv(name, value)
     values = {"NAME": "box", "HOURS": "0.5", "ID": "ap-0123456789", "HASH": "ab" * 32}
-    values |= {name: str(rented.folder / name.lower()) for name in ("FILE", "DIR")}
+    values |= {name: str(rented.folder / name.lower()) for name in ("FILE", "PAGE", "DIR")}
     (rented.folder / "dir").mkdir()
     asked = commands()
     assert len(asked) > 25
