@@ -1,6 +1,6 @@
 """The keys of both ends of a VM's SSH. Contract: `ports.guest_keys.GuestKeys`."""
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from ...domain.errors import NotFound
 from ...ports.guest_keys import GuestKey
@@ -29,6 +29,11 @@ def add(connection: Connection, item_hash: str, private_key: str) -> None:
     """The key of a new VM, if it has one."""
     if private_key:
         connection.execute(insert(table).values(item_hash=item_hash, private_key=private_key))
+
+
+def drop(connection: Connection, item_hash: str) -> None:
+    """There is nothing left to get into."""
+    connection.execute(delete(table).where(table.c.item_hash == item_hash))
 
 
 def get(connection: Connection, item_hash: str) -> GuestKey | None:
