@@ -14,6 +14,8 @@ TOOLS = {
     "aleph_list_my_vms",
     "aleph_extend_vm",
     "aleph_destroy_vm",
+    "aleph_vm_run",
+    "aleph_vm_copy",
     "aleph_vm_power",
     "aleph_spend_report",
     "aleph_freeze",
@@ -35,6 +37,8 @@ def whole_life(name: str) -> list[ToolCall]:
         ("aleph_wait_vm", {"item_hash": name}),
         ("aleph_list_my_vms", {}),
         ("aleph_extend_vm", {"item_hash": name, "additional_hours": 0.1}),
+        ("aleph_vm_copy", {"item_hash": name, "path": "hello", "content": "hello"}),
+        ("aleph_vm_run", {"item_hash": name, "command": "cat hello; exit 3"}),
         ("aleph_vm_power", {"item_hash": name, "action": "reboot"}),
         ("aleph_spend_report", {}),
         ("aleph_destroy_vm", {"item_hash": name}),
@@ -44,7 +48,7 @@ def whole_life(name: str) -> list[ToolCall]:
 
 def check_whole_life(name: str, answers: list[dict[str, Any]], daemon: DaemonProcess) -> None:
     """Each answer fits what was asked, and the network tells the same story."""
-    balance, crns, quote, created, waited, mine, extended, power, spent, destroyed, rest = answers
+    balance, crns, quote, created, waited, mine, extended, *work, power, spent, destroyed, rest = answers
     assert balance["balance_credits"] > 0
     assert balance["active_vm_count"] == 0
     assert {crn["hash"] for crn in crns["crns"]} == {crn["hash"] for crn in daemon.net.crns}
@@ -57,6 +61,9 @@ def check_whole_life(name: str, answers: list[dict[str, Any]], daemon: DaemonPro
     assert (listed["name"], listed["status"], listed["mine"]) == (name, "running", True)
     assert listed["purpose"] == "a test"
     assert extended["new_ttl_expires_at"] > created["ttl_expires_at"]
+    copied, ran = work
+    assert (copied["status"], copied["bytes"]) == ("written", 5)
+    assert (ran["status"], ran["exit_code"], "\nhello\n" in ran["stdout"]) == ("done", 3, True)
     assert (power["status"], power["item_hash"]) == ("rebooting", created["item_hash"])
     assert [line["name"] for line in spent["vms"]] == [name]
     assert spent["vms"][0]["reserved"] > 0

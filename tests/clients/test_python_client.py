@@ -139,10 +139,14 @@ async def test_annotations_are_complete(connect: Connect) -> None:
                     "aleph_extend_vm",
                     "aleph_destroy_vm",
                     "aleph_vm_power",
+                    "aleph_vm_run",
+                    "aleph_vm_copy",
                     "aleph_freeze",
                 )
             )
-            assert given["destructiveHint"] == (tool.name in ("aleph_destroy_vm", "aleph_vm_power"))
+            assert given["destructiveHint"] == (
+                tool.name in ("aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy")
+            )
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])

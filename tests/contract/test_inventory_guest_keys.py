@@ -65,12 +65,24 @@ async def test_a_vm_without_a_key_of_ours_has_none(inventory: SqlInventory) -> N
             await inventory.pin_host_key(item_hash, "host")
 
 
-async def test_the_key_is_gone_with_the_row(inventory: SqlInventory, tmp_path: Path) -> None:
-    """Nothing of it is left in the table."""
+@pytest.mark.parametrize("end", [VmState.GONE, VmState.FAILED])
+async def test_the_key_is_gone_when_the_vm_is(inventory: SqlInventory, tmp_path: Path, end: VmState) -> None:
+    """The row stays as a tombstone, without it; nothing of it is left in the table. Another VM's stays."""
+    item_hash, other = await admitted(inventory, "a"), await admitted(inventory, "b")
+    await inventory.move(item_hash, VmState.DESTROYING, "test", NOW)
+    await inventory.settle(item_hash, "test", NOW + HOUR, forgotten_at=NOW + HOUR)
+    assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE")
+    await inventory.move(item_hash, end, "test", NOW, ended_at=NOW, verified_at=NOW)
+    assert await inventory.guest_key(item_hash) is None
+    with closing(sqlite3.connect(tmp_path / "inventory.db")) as connection:
+        assert connection.execute("SELECT item_hash FROM guest_keys").fetchall() == [(other,)]
+
+
+async def test_a_removed_row_leaves_no_key(inventory: SqlInventory) -> None:
+    """As before: retention takes the row."""
     item_hash = await admitted(inventory, "a")
     await inventory.move(item_hash, VmState.DESTROYING, "test", NOW)
     await inventory.settle(item_hash, "test", NOW + HOUR, forgotten_at=NOW + HOUR)
     await inventory.move(item_hash, VmState.GONE, "test", NOW, ended_at=NOW, verified_at=NOW)
     assert await inventory.remove([item_hash], NOW + timedelta(days=31)) == 1
-    with closing(sqlite3.connect(tmp_path / "inventory.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM guest_keys").fetchone() == (0,)
+    assert await inventory.guest_key(item_hash) is None

@@ -45,8 +45,8 @@ async def test_a_command_runs_and_a_job_outlives_a_daemon_that_is_killed(daemon:
     assert (found["status"], "late" in found["stdout"]) == ("done", True)
 
 
-async def test_a_teardown_ends_what_waits_and_takes_the_key_along(daemon: DaemonProcess) -> None:
-    """Whoever waits for a command is told; another VM's command runs on, at the same time."""
+async def test_a_teardown_ends_what_waits_and_only_that(daemon: DaemonProcess) -> None:
+    """Whoever waits for a command is told; at the same time another VM's command runs on."""
     vm, other = await rented(daemon), await rented(daemon, "other")
     waiting = asyncio.create_task(run(daemon, vm, command="sleep 25", timeout_s=40))
     beside = asyncio.create_task(run(daemon, other, command="sleep 3; echo fine"))

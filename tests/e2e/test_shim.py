@@ -9,8 +9,7 @@ from support.daemon import eventually
 
 POST, NOTIFY = "/api/v0/messages", "/control/allocation/notify"
 TOOLS = {"aleph_check_balance", "aleph_list_crns", "aleph_create_vm", "aleph_wait_vm", "aleph_list_my_vms",
-         "aleph_extend_vm", "aleph_destroy_vm", "aleph_vm_run", "aleph_vm_copy", "aleph_vm_power",
-         "aleph_spend_report", "aleph_freeze"}  # fmt: skip
+         "aleph_extend_vm", "aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy", "aleph_spend_report", "aleph_freeze"}  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -25,6 +24,12 @@ async def test_an_agent_rents_uses_and_ends_a_vm_in_both_eras(resident, tmp_path
         assert (await agent.call("aleph_wait_vm", item_hash="box"))["ready"] is True
         (listed,) = (await agent.call("aleph_list_my_vms"))["vms"]
         assert (listed["item_hash"], listed["mine"]) == (vm["item_hash"], True)
+        largest = {"path": "blob", "content": "/" * 349_524 + "/w==", "encoding": "base64"}  # 256 KiB
+        assert (await agent.call("aleph_vm_copy", item_hash="box", **largest))["bytes"] == 256 * 1024
+        assert (await agent.call("aleph_vm_copy", item_hash="box", path="blob"))["content"] == largest[
+            "content"
+        ]
+        assert (await agent.call("aleph_vm_run", item_hash="box", command="wc -c blob"))["exit_code"] == 0
         extended = await agent.call("aleph_extend_vm", item_hash="box", additional_hours=1)
         assert extended["new_ttl_expires_at"] > vm["ttl_expires_at"]
         assert (await agent.call("aleph_destroy_vm", item_hash="box"))["status"] == "destroyed"

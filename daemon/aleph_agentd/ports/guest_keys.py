@@ -31,7 +31,7 @@ class SetupScript:
 
 
 class GuestKeys(Protocol):
-    """Written with the VM's row, and gone with it. Never shown, audited, or put into an escrow."""
+    """Written with the VM's row, and gone when the VM is. Never shown, audited, or put into an escrow."""
 
     async def guest_key(self, item_hash: str) -> GuestKey | None:
         """The keys of a VM; None for one that the daemon has no key of its own for."""

@@ -7,7 +7,7 @@ import pytest
 from systemd.install.conftest import HERE, Owner, fixes
 from systemd.install.faults import ROUNDS, Fault
 
-UNITS = ["aleph-agentd.service", "aleph-agentd.socket", "aleph-agentd.timer"]
+UNITS = ["aleph-agentd-notify.service", "aleph-agentd.service", "aleph-agentd.socket", "aleph-agentd.timer"]
 
 
 def units(owner: Owner) -> list[str]:
@@ -62,7 +62,7 @@ def test_planted_faults_are_found_and_their_printed_fixes_mend_them(owner, fault
 
 def test_what_was_changed_by_hand_is_replaced_only_when_told_to_and_kept_beside(owner):
     """The owner's change is theirs."""
-    unit = owner.service.unit_folder / UNITS[0]
+    unit = owner.service.unit_folder / "aleph-agentd.service"
     unit.write_text(unit.read_text() + "# mine\n")
     assert owner.ctl("install") == 1 and "install --replace" in owner.errors
     assert owner.ctl("install --replace") == 0

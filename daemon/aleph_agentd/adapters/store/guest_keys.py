@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from ...domain.errors import NotFound
 from ...domain.model import LEASED
@@ -69,6 +69,11 @@ def end_setup(connection: Connection, item_hash: str, result: SetupResult) -> No
     """Write a result unless there is one."""
     is_open = (table.c.item_hash == item_hash) & table.c.setup_result.is_(None)
     connection.execute(update(table).where(is_open).values(setup_result=json.dumps(asdict(result))))
+
+
+def drop(connection: Connection, item_hash: str) -> None:
+    """There is nothing left to get into."""
+    connection.execute(delete(table).where(table.c.item_hash == item_hash))
 
 
 def get(connection: Connection, item_hash: str) -> GuestKey | None:

@@ -26,8 +26,9 @@ from sqlalchemy import (
 
 from ...domain.errors import Conflict, NotFound
 from ...domain.leases import due_at
-from ...domain.model import LEASED, LIVE, STUCK_AFTER_ATTEMPTS, TRANSITIONS, Vm, VmState
+from ...domain.model import LEASED, LIVE, STUCK_AFTER_ATTEMPTS, TOMBSTONES, TRANSITIONS, Vm, VmState
 from ...ports import Endings, StaleRow
+from . import guest_keys
 from .rows import chunks, to_row, to_vm
 from .schema import ledger, vms
 
@@ -61,8 +62,10 @@ def held(connection: Connection, item_hash: str) -> Vm:
 
 
 def change(connection: Connection, vm: Vm, **facts: Any) -> Vm:
-    """Store changed fields of a held row, whichever they are, and its new due time."""
+    """Store changed fields of a held row, whichever they are, and its new due time; a tombstone keeps no SSH key."""
     changed = replace(vm, **facts)
+    if changed.state in TOMBSTONES and vm.state in LIVE:
+        guest_keys.drop(connection, vm.item_hash)
     statement = update(vms).where(vms.c.item_hash == vm.item_hash)
     connection.execute(statement.values(**facts, due_at=due_at(changed)))
     return changed
