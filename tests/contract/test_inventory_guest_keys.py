@@ -11,7 +11,7 @@ import pytest
 from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.errors import NotFound
 from aleph_agentd.domain.model import VmState
-from aleph_agentd.ports import GuestKey
+from aleph_agentd.ports import GuestKey, SetupResult, SetupScript
 from support.inventory import HOUR, NOW, a_vm, allow, an_intent
 
 
@@ -76,6 +76,31 @@ async def test_the_key_is_gone_when_the_vm_is(inventory: SqlInventory, tmp_path:
     assert await inventory.guest_key(item_hash) is None
     with closing(sqlite3.connect(tmp_path / "inventory.db")) as connection:
         assert connection.execute("SELECT item_hash FROM guest_keys").fetchall() == [(other,)]
+
+
+async def test_a_setup_script_is_written_with_the_row_and_its_first_result_stays(
+    inventory: SqlInventory,
+) -> None:
+    """Shown nowhere; one of a VM that ends is no longer open, and one of a VM that is gone is not kept."""
+    ids = []
+    for seed in "abc":
+        intent = an_intent(a_vm(seed), guest_key="PRIVATE", setup="" if seed == "c" else "SCRIPT")
+        assert "SCRIPT" not in repr(intent)
+        ids.append((await inventory.admit(intent, allow, NOW)).item_hash)
+    first, second, without = ids
+    assert await inventory.setup_of(first) == SetupScript("SCRIPT")
+    assert await inventory.setup_of(without) is None
+    assert set(await inventory.open_setups()) == {first, second}
+    for result in (SetupResult("failed", 7, "out"), SetupResult("done", 0, "")):
+        await inventory.end_setup(first, result)
+    assert await inventory.setup_of(first) == SetupScript("SCRIPT", SetupResult("failed", 7, "out"))
+    assert await inventory.open_setups() == [second]
+    await inventory.move(second, VmState.DESTROYING, "test", NOW)
+    assert await inventory.open_setups() == []
+    await inventory.settle(second, "test", NOW + HOUR, forgotten_at=NOW + HOUR)
+    await inventory.move(second, VmState.GONE, "test", NOW, ended_at=NOW, verified_at=NOW)
+    await inventory.end_setup(second, SetupResult("done", 0, ""))
+    assert await inventory.setup_of(second) is None
 
 
 async def test_a_removed_row_leaves_no_key(inventory: SqlInventory) -> None:

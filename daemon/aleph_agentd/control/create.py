@@ -1,7 +1,7 @@
 """`create`: rent a VM, with the same tool, rules and quote that an agent gets."""
 
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -10,6 +10,7 @@ from aleph_agentd.control.daemon import DONE, FAILED, use_tool, with_daemon
 from aleph_agentd.control.text import credits_and_usd, moment, plain, short
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.domain.errors import Refusal
+from aleph_agentd.domain.untrusted import stripped
 from aleph_agentd.gateway.rpc.client import Client
 
 Answer = dict[str, Any]
@@ -18,6 +19,7 @@ CREATE, WAIT = "aleph_create_vm", "aleph_wait_vm"
 _A_LOOK_S = 40
 _LOOKS = 15
 """Ten minutes in all: who has waited that long looks at `vm`."""
+_MOST_SETUP = 32_000
 _ARGUMENTS = {"size": "compute_units", "hours": "ttl_hours", "image": "os_image", "crn": "crn_hash"}
 
 
@@ -32,11 +34,15 @@ _ARGUMENTS = {"size": "compute_units", "hours": "ttl_hours", "image": "os_image"
 @click.option("--max-hourly-cost", type=float, metavar="CREDITS", help="Refuse what costs more per hour.")
 @click.option("--accept-terms", metavar="HASH", help="The node's terms and conditions, if you accept them.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost, and where.")
-@click.option("--wait", is_flag=True, help="Return when SSH answers.")
+@click.option(
+    "--setup", type=click.File(encoding="utf-8"), metavar="FILE", help="A script that it runs once, as root."
+)
+@click.option("--wait", is_flag=True, help="Return when SSH answers, and its setup has ended.")
 @click.option("--yes", is_flag=True, help="Do not ask about the price.")
 @json_option
-def create(wait: bool, yes: bool, **given: Any) -> int:
+def create(wait: bool, yes: bool, setup: TextIO | None, **given: Any) -> int:
     """Rent a VM named NAME until its lease ends."""
+    given["setup"] = _script(setup) if setup else None
     arguments = {_ARGUMENTS.get(name, name): value for name, value in given.items() if value is not None}
     answer = with_daemon(lambda client: use_tool(client, CREATE, arguments))
     if answer["requires_confirmation"] and not answer["dry_run"]:
@@ -51,6 +57,13 @@ def create(wait: bool, yes: bool, **given: Any) -> int:
         _tell(answer)
     waits = bool(answer.get("approval_id")) or (wait and not answer.get("ready", True))
     return FAILED if waits else DONE
+
+
+def _script(file: TextIO) -> str:
+    try:
+        return file.read(_MOST_SETUP + 1)  # one too many is refused with the words of the tool
+    except UnicodeDecodeError:
+        raise Refusal(f"{plain(file.name)} is no text", code="bad_input") from None
 
 
 def _ask(answer: Answer, *, yes: bool, name: str) -> None:
@@ -97,6 +110,8 @@ def _facts(answer: Answer) -> list[tuple[str, str]]:
         ("costs", _price(answer)),
         ("lease ends", f"in {left} ({moment(end)})" if end and left else ""),
         ("log in", plain(answer.get("ssh_command") or "")),
+        ("setup", plain(answer.get("setup") or "")),
+        ("it said", stripped(answer.get("setup_output") or "")),
     ]
 
 

@@ -54,6 +54,25 @@ def test_a_vm_is_created_with_what_was_said_and_nothing_else(daemon, cli):
     assert "in 3 h 59 min (2026-11-23 12:00:00 UTC)" in cli.out
 
 
+def test_a_setup_script_comes_from_a_file_and_its_end_is_told(daemon, cli, tmp_path):
+    """What the VM printed does not steer the terminal; a file that is no text is refused before anything is asked."""
+    script, blob = tmp_path / "setup.sh", tmp_path / "blob"
+    script.write_text("make\n")
+    blob.write_bytes(b"\xff\xfe")
+    ended = {
+        "ready": True,
+        "setup": "failed",
+        "setup_output": "<untrusted 1>\n\x1b[2Jno rule\n</untrusted 1>",
+    }
+    daemon.says("tools.call", lambda _, params: _created(**ended if "wait" in params["name"] else {}))
+    assert cli.run("create", "web", "--setup", str(script), "--wait") == 0
+    assert _asked(daemon)[0]["setup"] == "make\n"
+    assert "failed" in cli.out and "no rule" in cli.out
+    assert "\x1b" not in cli.out
+    assert cli.run("create", "web", "--setup", str(blob)) == 1
+    assert len(_asked(daemon)) == 2
+
+
 def test_a_price_above_the_threshold_is_asked_for_and_never_taken_for_granted(daemon, cli):
     """Without a terminal the answer is no."""
     daemon.says("tools.call", QUOTE)
