@@ -5,26 +5,17 @@ from typing import Any
 
 from aleph_agentd.domain.caller import Caller, Progress
 from aleph_agentd.domain.errors import Unavailable
-from aleph_agentd.gateway.toolbox import Toolbox
+from aleph_agentd.gateway.toolbox import Around, Toolbox
 
 MAX_CALLS_PER_PROCESS = 100
 
 
-class BoundedToolbox:
+class BoundedToolbox(Around):
     """A toolbox that refuses an agent's process more calls than that; a human's it does not count."""
 
     def __init__(self, toolbox: Toolbox) -> None:
-        self._toolbox = toolbox
+        super().__init__(toolbox)
         self._running: Counter[int] = Counter()
-
-    @property
-    def instructions(self) -> str:
-        """As the toolbox has them."""
-        return self._toolbox.instructions
-
-    def listing(self) -> list[dict[str, Any]]:
-        """As the toolbox has it."""
-        return self._toolbox.listing()
 
     async def call(
         self,

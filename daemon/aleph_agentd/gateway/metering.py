@@ -8,7 +8,7 @@ from ..domain.caller import Caller, Progress
 from ..services.meters import Meters, Stopwatch
 from .rpc.connection import Connection, Handler
 from .rpc.protocol import Params
-from .toolbox import Toolbox
+from .toolbox import Around, Toolbox
 
 CALL = "tools.call"
 _UNTIMED = frozenset({CALL, "mcp.open"})
@@ -40,21 +40,13 @@ def timed(handlers: Mapping[str, Handler], meters: Meters) -> dict[str, Handler]
     }
 
 
-class TimedToolbox:
+class TimedToolbox(Around):
     """A toolbox that counts how long each tool takes; a name that is none of ours counts as `other`."""
 
     def __init__(self, toolbox: Toolbox, meters: Meters) -> None:
-        self._toolbox, self._meters = toolbox, meters
+        super().__init__(toolbox)
+        self._meters = meters
         self._names = frozenset(str(tool["name"]) for tool in toolbox.listing())
-
-    @property
-    def instructions(self) -> str:
-        """As the toolbox has them."""
-        return self._toolbox.instructions
-
-    def listing(self) -> list[dict[str, Any]]:
-        """As the toolbox has it."""
-        return self._toolbox.listing()
 
     async def call(
         self,

@@ -28,3 +28,19 @@ class Toolbox(Protocol):
 
         Cancelling the call ends the waiting and never the work: that belongs to the daemon.
         """
+
+
+class Around:
+    """A toolbox around another one; what it does not change is the other's."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+
+    @property
+    def instructions(self) -> str:
+        """As the toolbox has them."""
+        return self._toolbox.instructions
+
+    def listing(self) -> list[dict[str, Any]]:
+        """As the toolbox has it."""
+        return self._toolbox.listing()
