@@ -75,7 +75,7 @@ class Lookout:
     async def _budget(self) -> None:
         """When it is crossed upwards; a restart above it is no crossing."""
         limit = self._treasury.limits.max_daily_spend_units
-        exposure = await self._inventory.exposure("", self._clock.now())
+        exposure = (await self._treasury.overview("")).exposure
         bound = exposure.spent_day_units + exposure.reserved_units
         over = limit is not None and bound * 100 >= limit * BUDGET_PERCENT
         if over and self._over_budget is False and limit is not None:

@@ -51,7 +51,7 @@ class Runway:
         """One look."""
         try:
             balance = await self._treasury.balance()
-            exposure = await self._inventory.exposure("", self._clock.now())
+            exposure = (await self._treasury.overview("")).exposure
         except (Unavailable, StoreTrouble) as trouble:
             self.left_s, self._low_looks = None, 0
             log.info("the runway is not known: %s", trouble)
