@@ -1,8 +1,9 @@
 """`doctor`: each check decides on facts alone; the whole of it works with the daemon down."""
 
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -137,7 +138,13 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         facts(machine=machine(ssh_key="nonsense")),
         "ssh key",
         "fail",
-        "rm -f /h/.ssh/id.pub; ssh-keygen",
+        "mv --backup=numbered /h/.ssh/id.pub /h/.ssh/id.pub.unusable && ssh-keygen",
+    ),
+    "bad ssh key beside a private one": (
+        facts(machine=machine(ssh_key="nonsense", ssh_private=True)),
+        "ssh key",
+        "fail",
+        "mv --backup=numbered /h/.ssh/id.pub /h/.ssh/id.pub.unusable && ssh-keygen -y",
     ),
     "network away": (facts(hosts=(reply(trouble="refused"),)), "network a.example", "fail", "connection"),
     "slow": (facts(hosts=(reply(ms=9000),)), "network a.example", "warn", "slow"),
@@ -317,6 +324,38 @@ def test_a_path_with_a_blank_is_one_word_of_its_fix():
     """Fixes are executed as they are printed."""
     told = facts(examined={"key": KEY | {"path": "/my keys/$(x)", "mode": 0o644}})
     assert [one.fix for one in examine(told) if one.check == "key"] == ["chmod 600 '/my keys/$(x)'"]
+
+
+@pytest.mark.parametrize("name", ["id_ed25519", "authorized_keys"])
+@pytest.mark.parametrize("kind", ["user", "system"])
+def test_no_printed_command_writes_where_a_private_key_may_lie(name: str, kind: Literal["user", "system"]):
+    """A person is told which file the setting must name."""
+    told = facts(
+        machine=machine(uid=0, ssh_key="-----BEGIN OPENSSH PRIVATE KEY-----", ssh_private=True),
+        installation=replace(WELL_INSTALLED, kind=kind),
+        examined={"settings": SETTINGS | {"ssh_pubkey_path": f"/h/.ssh/{name}"}},
+    )
+    found = [one for one in examine(told) if one.check == "ssh key"]
+    assert [(one.level, one.fix) for one in found] == [("fail", "")]
+    assert "must name the .pub file" in found[0].advice
+
+
+@pytest.mark.parametrize("fault", ["bad ssh key", "bad ssh key beside a private one", "damaged"])
+def test_a_fix_that_is_pasted_twice_loses_nothing_of_what_it_takes_out_of_the_way(fault, tmp_path):
+    """An older copy of the same name is kept, too."""
+    for name in ("id.pub", "i.db"):
+        (tmp_path / name).write_text("first")
+    told = FAULTS[fault][0]
+    fix = next(one.fix for one in examine(told) if "--backup" in one.fix)
+    for folder in ("/h/.ssh", "/s"):
+        fix = fix.replace(folder, str(tmp_path))
+    shell = f"systemctl() {{ :; }}; ssh-keygen() {{ :; }}\n{fix}"
+    victim = tmp_path / ("i.db" if fault == "damaged" else "id.pub")
+    for content in ("first", "second"):
+        victim.write_text(content)
+        subprocess.run(["bash", "-c", shell], check=True)
+    kept = {path.read_text() for path in tmp_path.glob(f"{victim.name}.*")}
+    assert kept == {"first", "second"}
 
 
 def test_the_command_works_with_the_daemon_down_and_tells_it(cli, monkeypatch, tmp_path):

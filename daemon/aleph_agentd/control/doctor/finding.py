@@ -45,6 +45,11 @@ def command(*words: str) -> str:
     return shlex.join(words)
 
 
+def aside(path: str, suffix: str = ".unusable") -> tuple[str, ...]:
+    """The words that take a file out of the way and lose neither it nor an older one: each copy gets a number."""
+    return ("mv", "--backup=numbered", path, f"{path}{suffix}")
+
+
 def ours(name: str, *words: str) -> str:
     """A command of ours, with its full path where the shell would not find it."""
     beside = Path(sys.executable).with_name(name)
