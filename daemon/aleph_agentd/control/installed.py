@@ -53,10 +53,8 @@ def look(environ: Mapping[str, str]) -> Installation:
     if environ.get(runtime_dir.VARIABLE):
         return Installation(own=True)
     for kind in _KINDS:
-        manager = ("systemctl", "--user") if kind == "user" else ("systemctl",)
-        shown = _shown(*manager, "show", SERVICE, f"--property={_ASKED}")
-        if shown.get("LoadState") == "loaded":
-            return _loaded(kind, shown, environ)
+        if found := _loaded(kind, environ):
+            return found
     place = place_of("user", environ)
     record = _record(place)
     return Installation(
@@ -64,7 +62,18 @@ def look(environ: Mapping[str, str]) -> Installation:
     )
 
 
-def _loaded(kind: units.Kind, shown: Mapping[str, str], environ: Mapping[str, str]) -> Installation:
+def environment_at(place: Place, record: Record, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the daemon of one place finds in its environment; what this shell says of ours is not for it."""
+    found = _loaded(place.kind, environ) or Installation(settings=record.settings)
+    others = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+    return {**environment(found, others), **service_home(place)}
+
+
+def _loaded(kind: units.Kind, environ: Mapping[str, str]) -> Installation | None:
+    manager = ("systemctl", "--user") if kind == "user" else ("systemctl",)
+    shown = _shown(*manager, "show", SERVICE, f"--property={_ASKED}")
+    if shown.get("LoadState") != "loaded":
+        return None
     settings = _manager_settings() if kind == "user" else {}
     settings |= _assignments(shown.get("Environment", ""))
     record = _record(place_of(kind, {**environ, **settings}))

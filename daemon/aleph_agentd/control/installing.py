@@ -35,6 +35,11 @@ class Place:
         return self.state / RECORD
 
     @property
+    def control_socket(self) -> Path:
+        """Where the daemon of these units answers its owner, whatever other daemon this shell would find."""
+        return self.runtime / runtime_dir.CONTROL_SOCKET
+
+    @property
     def systemctl(self) -> tuple[str, ...]:
         """The command that speaks to the manager."""
         return ("systemctl", "--user") if self.kind == "user" else ("systemctl",)

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from aleph_agentd.control import install, installing, uninstall
+from aleph_agentd.control import install, installing, living, uninstall
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.installing import Place, place_of
 
 STEPS: list[tuple[str, ...]] = []
+"""What the manager was told."""
+GIVEN: dict[str, str] = {}
+"""The environment in which the settings and the inventory were examined last."""
 
 
 @pytest.fixture
@@ -34,21 +37,29 @@ def examined(tmp_path: Path) -> dict[str, Any]:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: dict[str, Any]) -> Place:
     """A user's place, whose manager does whatever it is told."""
     STEPS.clear()
+    GIVEN.clear()
 
     def works(*words: str) -> bool:
         STEPS.append(words)
         return True
 
-    monkeypatch.setattr(gather_machine, "examine", lambda _: examined)
+    monkeypatch.setattr(gather_machine, "examine", lambda given: GIVEN.update(given) or examined)
     monkeypatch.setattr(gather_machine, "lingering", lambda: True)
     monkeypatch.setattr(install, "works", works)
     monkeypatch.setattr(uninstall, "works", works)
+    monkeypatch.setattr(living, "works", works)
     monkeypatch.setattr(installing, "run", lambda *words: STEPS.append(words))
     folders = {"XDG_CONFIG_HOME": "config", "XDG_STATE_HOME": "state", "XDG_RUNTIME_DIR": "run"}
     environ = {name: str(tmp_path / folder) for name, folder in folders.items()}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     return place_of("user", environ)
+
+
+@pytest.fixture
+def daemon(place: Place, daemon_at: Any) -> Any:
+    """The installed daemon. The shell's ALEPH_AGENT_RUNTIME_DIR points elsewhere."""
+    return daemon_at(place.control_socket)
 
 
 @pytest.fixture
@@ -154,6 +165,44 @@ def test_without_a_daemon_the_inventory_says_whether_vms_live(cli, place, unit, 
     assert cli.run("uninstall") == 0 and not unit.exists()
 
 
+def test_the_installed_daemon_is_counted_and_panicked_not_the_one_that_this_shell_points_at(
+    cli, place, unit, daemon, daemon_at, runtime_dir
+):
+    """A test's daemon without VMs proves nothing."""
+    other = daemon_at(runtime_dir / "control.sock")
+    other.says("vms.list", {"total": 0})
+    daemon.says("vms.list", {"total": 2})
+    daemon.says("panic", {"done": True, "erasing": 0})
+    cli.run("install")
+    assert cli.run("uninstall") == 1 and "2 VMs live" in cli.err
+    assert cli.run("uninstall", "--panic") == 1 and unit.exists()
+    assert "panic" in [method for method, _ in daemon.asked] and not other.asked
+
+
+def test_a_vm_that_was_created_while_the_daemon_stopped_keeps_it(cli, place, unit, examined, daemon):
+    """What was stopped is started again, and nothing is disabled."""
+    daemon.says("vms.list", {"total": 0})
+    cli.run("install")
+    examined["inventory"] = {"exists": True, "live": 1}
+    STEPS.clear()
+    assert cli.run("uninstall") == 1
+    assert "1 VMs live" in cli.err and "uninstall --panic" in cli.err and unit.exists()
+    names = ("aleph-agentd.service", "aleph-agentd.socket", "aleph-agentd.timer")
+    assert [step[2:] for step in STEPS[-2:]] == [("stop", *names), ("start", *names)]
+    assert not any("disable" in step for step in STEPS)
+
+
+def test_the_inventory_that_is_counted_is_the_installed_daemons(cli, place, unit, examined, monkeypatch):
+    """Whatever this shell says of another one."""
+    monkeypatch.setenv("ALEPH_AGENT_MAX_CONCURRENT_VMS", "3")
+    cli.run("install")
+    examined["inventory"] = {"exists": True, "live": 2}
+    monkeypatch.setenv("ALEPH_AGENT_INVENTORY_PATH", "/devnet/inventory.db")
+    GIVEN.clear()
+    assert cli.run("uninstall") == 1
+    assert GIVEN["ALEPH_AGENT_MAX_CONCURRENT_VMS"] == "3" and "ALEPH_AGENT_INVENTORY_PATH" not in GIVEN
+
+
 @pytest.mark.parametrize("inventory", [None, {"exists": True, "quick_check": "malformed"}])
 def test_where_neither_daemon_nor_inventory_says_it_nothing_is_removed(cli, place, unit, examined, inventory):
     """Unknown is not none."""
@@ -161,6 +210,13 @@ def test_where_neither_daemon_nor_inventory_says_it_nothing_is_removed(cli, plac
     examined["inventory"] = inventory
     assert cli.run("uninstall", "--json") == 1
     assert cli.json["error"]["code"] == "vms_unknown" and unit.exists()
+
+
+def test_a_panic_without_a_daemon_is_refused_with_the_command_that_starts_it(cli, place, unit):
+    """The installed one."""
+    cli.run("install")
+    assert cli.run("uninstall", "--panic") == 69 and unit.exists()
+    assert "systemctl --user restart aleph-agentd.service && " in cli.err
 
 
 def test_units_whose_files_are_gone_can_be_uninstalled(cli, place, unit, examined):
