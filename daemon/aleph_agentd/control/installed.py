@@ -36,6 +36,13 @@ class Installation:
     sandbox: bool = True
     own: bool = False
     """Whether a daemon outside of systemd is meant: ALEPH_AGENT_RUNTIME_DIR is set."""
+    runtime: Path | None = None
+    """Where the unit's sockets lie; None where none is installed, and any daemon may be meant."""
+
+    @property
+    def control_socket(self) -> Path | None:
+        """Where its daemon answers its owner; None where whichever is found is meant."""
+        return self.runtime and self.runtime / runtime_dir.CONTROL_SOCKET
 
     @property
     def systemctl(self) -> tuple[str, ...]:
@@ -76,7 +83,8 @@ def _loaded(kind: units.Kind, environ: Mapping[str, str]) -> Installation | None
         return None
     settings = _manager_settings() if kind == "user" else {}
     settings |= _assignments(shown.get("Environment", ""))
-    record = _record(place_of(kind, {**environ, **settings}))
+    place = place_of(kind, {**environ, **settings})
+    record = _record(place)
     program = re.search(r"path=(.*?) ; argv", shown.get("ExecStart", ""))
     return Installation(
         kind=kind,
@@ -87,6 +95,7 @@ def _loaded(kind: units.Kind, environ: Mapping[str, str]) -> Installation | None
         files=record.conditions(),
         version=record.version,
         sandbox=record.sandbox,
+        runtime=place.runtime,
     )
 
 

@@ -28,10 +28,11 @@ def _next(installation: Installation) -> str:
 def upgrade_check() -> int:
     """Say whether the running daemon is the installed version, and what to do if not. Exit 1 if it is not."""
     # Without our protocol: an old daemon must be able to say how old it is.
-    running = ask("hello")
+    installation = installed.look(os.environ)
+    running = ask("hello", at=installation.control_socket)
     version, spoken = str(running.get("version")), running.get("protocol")
     same = version == __version__ and spoken == PROTOCOL
-    step = "" if same else _next(installed.look(os.environ))
+    step = "" if same else _next(installation)
     if as_json():
         output.say_json({"same": same, "running": version, "installed": __version__, "next": step})
     elif same:

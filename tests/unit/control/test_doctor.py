@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from aleph_agentd.control.doctor import command
+from aleph_agentd.control.doctor import command, gather
 from aleph_agentd.control.doctor.command import examine
 from aleph_agentd.control.doctor.facts import ClientFacts, Facts, MachineFacts
 from aleph_agentd.control.doctor.finding import Finding
@@ -367,6 +367,23 @@ def test_the_command_works_with_the_daemon_down_and_tells_it(cli, monkeypatch, t
     assert found["configuration"]["level"] == "fail" and "NO_SUCH_SETTING" in found["configuration"]["why"]
     assert found["daemon"]["level"] == "fail"
     assert cli.json["ok"] is False
+
+
+def test_the_daemon_and_the_sockets_of_the_unit_are_looked_at_not_the_first_that_answer(
+    cli, daemon, daemon_at, monkeypatch, tmp_path
+):
+    """What is printed is for the unit: a foreground daemon's sandbox or sockets are not its fault."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    daemon.says("hello", {"version": "of this shell", "pid": 1})
+    installed_one = daemon_at(tmp_path / "u/control.sock")
+    for method in ("hello", "status"):
+        installed_one.says(method, STATUS | {"version": "of the unit"})
+    there = replace(WELL_INSTALLED, runtime=tmp_path / "u")
+    monkeypatch.setattr(gather.installed, "look", lambda _: there)
+    cli.run("doctor", "--json")
+    found = {one["check"]: one["why"] for one in cli.json["findings"]}
+    assert "of the unit answers" in found["daemon"] and not daemon.asked
+    assert "socket control.sock" in found
 
 
 def test_people_read_aligned_lines_fixes_below_and_what_comes_next(cli, monkeypatch):

@@ -44,6 +44,7 @@ def test_the_environment_is_the_managers_and_the_units_not_this_shells(manager):
         "ALEPH_AGENT_MAX": "1",
     }
     assert installed.unseen(found, shell) == ["ALEPH_AGENT_NETWORK"]
+    assert found.control_socket and found.control_socket.match("aleph-agentd/control.sock")
 
 
 def test_the_system_unit_is_looked_at_where_the_user_has_none(manager):
