@@ -304,3 +304,14 @@ async def test_data_without_end_is_left_at_the_time_out(tmp_path: Path) -> None:
     assert done.timed_out
     assert (done.stdout.head[:1], done.stderr.tail[-1:]) == (b"x", b"y")
     assert peak < 20_000_000
+
+
+async def test_nothing_that_a_vm_sends_is_unpacked(tmp_path: Path) -> None:
+    """A few kilobytes could become gigabytes: a server that insists is not talked to."""
+
+    async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        process.exit(0)
+
+    async with server(serve, tmp_path, compression_algs=["zlib@openssh.com"]) as port:
+        with pytest.raises(GuestTrouble):
+            await GUESTS.run(Door(HERE, port, KEY.private, await GUESTS.host_key(HERE, port)), "true", 10)
