@@ -6,7 +6,7 @@ import pytest
 
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.domain.notices import Cause, Notice
-from aleph_agentd.ports import NotTold
+from aleph_agentd.ports import NotTold, StoreTrouble
 from aleph_agentd.services import notifications
 from aleph_agentd.services.notifications import MOST_TRIES, QUEUE, Notifications
 from support.world import World
@@ -127,3 +127,21 @@ async def test_without_a_webhook_nothing_runs(world: World) -> None:
     """It is off by default."""
     await asyncio.wait_for(Notifications(world.inventory, None, world.clock).run(), 5)
     assert await world.rows(VmState.RUNNING) == []
+
+
+async def test_what_could_not_be_read_is_told_at_the_next_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although nothing was written in between."""
+    ear, telling = await listening(world)
+    await world.inventory.record("orphan", "ab" * 32, "found", world.clock.now())
+    with monkeypatch.context() as patch:
+
+        async def broken(*_: object) -> list[object]:
+            raise StoreTrouble("the disk is away")
+
+        patch.setattr(world.inventory, "events", broken)
+        with pytest.raises(StoreTrouble):
+            await telling.once()
+    await telling.once()
+    assert [notice.cause for notice in ear.heard] == [Cause.ORPHAN]
