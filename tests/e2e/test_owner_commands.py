@@ -28,7 +28,7 @@ async def _run(daemon: DaemonProcess, *arguments: str, code: int = 0) -> str:
 
 
 async def _json(daemon: DaemonProcess, *arguments: str) -> Any:
-    return json.loads(await _run(daemon, "--json", *arguments))
+    return json.loads(await _run(daemon, *arguments, "--json"))
 
 
 async def test_a_vm_s_life_from_the_command_line(net: DevnetProcess, tmp_path: Path) -> None:

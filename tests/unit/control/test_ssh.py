@@ -94,10 +94,13 @@ def test_a_host_key_of_another_form_is_no_host_key(daemon, cli, make_vm, started
     assert not [word for word in started[0][1] if "KnownHostsCommand" in word]
 
 
-def test_with_json_the_command_is_told_and_not_run(daemon, cli, make_vm, started):
+@pytest.mark.parametrize(
+    "words", [["--json", "ssh", "web"], ["ssh", "--json", "web"], ["ssh", "web", "--json"]]
+)
+def test_with_json_the_command_is_told_and_not_run(daemon, cli, make_vm, started, words):
     """For a program that starts it by itself."""
     daemon.says("vms.get", make_vm())
-    assert cli.run("ssh", "--json", "web") == 0
+    assert cli.run(*words) == 0
     assert cli.json["command"][-1] == "root@127.0.0.2"
     assert started == []
 
