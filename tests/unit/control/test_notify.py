@@ -112,9 +112,11 @@ def test_a_command_gets_the_notice_on_stdin_and_never_through_a_shell(daemon, tm
 def test_a_command_that_cannot_start_or_hangs_ends_nothing(daemon, tmp_path, monkeypatch, capsys):
     """The next notice is tried all the same."""
     monkeypatch.setattr(notify, "COMMAND_S", 0.05)
-    daemon.says("events.watch", tells(event(1), event(2, "approval_asked")))
+    both = event(1), event(2, "approval_asked")
+    daemon.says("events.watch", tells(*both))
     asyncio.run(follow(notify._to_command([str(tmp_path / "nothing")])))
     assert capsys.readouterr().err == f"{tmp_path}/nothing: No such file or directory\n" * 2
+    daemon.says("events.watch", tells(*both))
     asyncio.run(follow(notify._to_command(["sleep", "60"])))
     assert capsys.readouterr().err == "sleep hangs, and is ended\n" * 2
 

@@ -89,7 +89,6 @@ async def _pages(world: World, job: str) -> str:
 async def test_a_page_breaks_neither_a_character_nor_an_escape(world: World, guests: FakeGuests) -> None:
     """Its end is chosen so, and `offset` counts by it."""
     await world.create(name="box")
-    guests.at("127.0.0.1", 0)
     line = "größen \x1b[38;5;196mrot\x1b[0m 😀\n"
     job = await _prints(world, guests, line.encode() * 1000)
     assert await _pages(world, job) == "größen rot 😀\n" * 1000
