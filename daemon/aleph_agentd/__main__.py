@@ -39,7 +39,7 @@ def run(verbose: bool) -> None:
         turn_away(str(problem).rstrip("."))
         sys.exit(MISCONFIGURED)
     except Refusal as refusal:
-        click.echo(f"aleph-agentd: {refusal.message} {refusal.hint}", err=True)
+        click.echo(f"aleph-agentd: {refusal.message.rstrip('.')}. {refusal.hint}", err=True)
         sys.exit(FAILED)
     except StoreBroken as broken:
         click.echo("; ".join(filter(None, [f"aleph-agentd: {broken}", broken.way_back])), err=True)

@@ -43,6 +43,7 @@ from .gateway.owner_guard import OwnerGuard
 from .gateway.rpc.connection import Handler
 from .gateway.rpc.server import RpcServer
 from .gateway.sessions import Sessions
+from .gateway.store_refusals import explained
 from .joining import Ports, counted, for_own_vms, given, join, witnessed
 from .key_hold import KeyHold
 from .opening import network_settings, open_inventory
@@ -136,7 +137,7 @@ class Daemon:
             KeyVerbs(self._key.unlock),
             NotifyVerbs(self._notifications),
         ):
-            more |= audited(part.methods(), self._auditor, sessions.plain)
+            more |= audited(explained(part.methods()), self._auditor, sessions.plain)
         self._control_methods = timed(build_methods(toolbox, sessions.plain, __version__, more), meters)
         self._sessions = sessions
 

@@ -4,6 +4,7 @@ Ending without that would leave the client in the kernel's queue, where it start
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator, Mapping
 
@@ -52,9 +53,10 @@ class _Closed(Mapping[str, Handler]):
 
 
 async def _answer(listeners: Mapping[str, socket.socket], methods: _Closed) -> None:
-    server, loop = RpcServer(), asyncio.get_running_loop()
+    server, loop = RpcServer(allowed_uids={os.getuid()}), asyncio.get_running_loop()
     for name, listener in listeners.items():
-        await server.listen(listener, methods, human=name == runtime_dir.CONTROL_SOCKET)
+        by_mode = systemd.is_guarded_by_its_mode(listener)
+        await server.listen(listener, methods, human=name == runtime_dir.CONTROL_SOCKET, everybody=by_mode)
     now = quiet_since = loop.time()
     latest = now + LONGEST_S
     while now < latest and now - quiet_since < QUIET_S:

@@ -7,10 +7,13 @@ import json
 import os
 import shlex
 import signal
+import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     env = commands.add_parser("env", help="print `export ALEPH_AGENT_…` lines for a shell's eval")
     env.set_defaults(run=_env)
+    env.add_argument("--wait", type=float, default=10, help="seconds for a network that is about to start")
     for command in (run, env):
         command.add_argument("--dir", type=Path, default=default_dir(), help="where the network is kept")
     return parser
@@ -104,14 +108,30 @@ async def _serve(options: argparse.Namespace, folder: Path) -> None:
 
 
 def _env(options: argparse.Namespace) -> int:
-    try:
-        facts = json.loads((options.dir / "devnet.json").read_text())
-    except (OSError, ValueError) as error:
-        print(f"aleph-devnet: no network in {options.dir}: {error}", file=sys.stderr)
-        return 1
-    for name, value in environment(facts).items():
+    """Waits for one that was started a moment ago: `aleph-devnet run & eval "$(aleph-devnet env)"`."""
+    deadline = time.monotonic() + options.wait
+    while (facts := _facts(options.dir)) is None:
+        if time.monotonic() > deadline:
+            start = f"aleph-devnet run --dir {shlex.quote(str(options.dir))}"
+            print(f"aleph-devnet: no network in {options.dir}; start one: {start}", file=sys.stderr)
+            return 1
+        time.sleep(0.1)
+    # An inventory belongs to one key: the one that a daemon has already is not for this network.
+    inventory = {"ALEPH_AGENT_INVENTORY_PATH": str(options.dir.absolute() / "inventory.db")}
+    for name, value in (environment(facts) | inventory).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
+
+
+def _facts(folder: Path) -> dict[str, Any] | None:
+    """What a network that answers says of itself; an earlier one may have left its file behind."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "devnet.json").read_text())
+        address = urlsplit(facts["api_host"])
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=5):
+            return facts
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def environment(facts: dict[str, Any]) -> dict[str, str]:

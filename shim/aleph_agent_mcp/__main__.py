@@ -8,6 +8,10 @@ from _signal import SIG_DFL, SIGINT, SIGPIPE, SIGTERM, signal  # type: ignore[im
 
 def main() -> None:
     """Serve one MCP client on standard input and output."""
+    if sys.argv[1:]:
+        sys.exit(
+            "aleph-agent-mcp speaks MCP on standard input and output, and takes no arguments: a client starts it."
+        )
     # Clients stop their servers with SIGINT: that is an end, not a traceback.
     for number in (SIGINT, SIGPIPE, SIGTERM):
         signal(number, SIG_DFL)

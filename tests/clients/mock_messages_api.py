@@ -7,37 +7,21 @@ Each line `CALL <tool> <json>` of the prompt becomes one tool call, one per turn
 import itertools
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from .loopback import Loopback, Quiet
 
 CALL = re.compile(r"^CALL (\S+) (\{.*\})\s*$", re.MULTILINE)
 Body = dict[str, Any]
 
 
-class MockMessagesApi:
-    """Serves `POST /v1/messages`, plain or streamed, until the `with` block ends."""
+class MockMessagesApi(Loopback):
+    """Serves `POST /v1/messages`, plain or streamed, until the `with` block ends; ANTHROPIC_BASE_URL is its `url`."""
 
     def __init__(self) -> None:
         self.requests: list[Body] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def url(self) -> str:
-        """What ANTHROPIC_BASE_URL is set to."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(_handler(self))
 
     def tool_results(self) -> list[Body]:
         """The `tool_result` blocks of the longest conversation so far, in order."""
@@ -52,27 +36,24 @@ class MockMessagesApi:
         return json.dumps([[request.get("system"), request.get("messages")] for request in self.requests])
 
 
-def _handler(api: MockMessagesApi) -> type[BaseHTTPRequestHandler]:
+def _handler(api: MockMessagesApi) -> type[Quiet]:
     numbers = itertools.count(1)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, *_: object) -> None:
-            """Not on the test's output."""
-
         def do_GET(self) -> None:
-            self._json({"data": []})
+            self.answer(200, {"data": []})
 
         def do_HEAD(self) -> None:
-            self._json({})
+            self.answer(200, {})
 
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+            raw = self.body()
             if "count_tokens" in self.path:
-                self._json({"input_tokens": len(raw) // 4})
+                self.answer(200, {"input_tokens": len(raw) // 4})
             elif not self.path.startswith("/v1/messages"):
-                self._json({})
+                self.answer(200, {})
             else:
                 body = json.loads(raw)
                 api.requests.append(body)
@@ -80,16 +61,7 @@ def _handler(api: MockMessagesApi) -> type[BaseHTTPRequestHandler]:
                 if body.get("stream"):
                     self._stream(message)
                 else:
-                    self._json(message)
-
-        def _json(self, document: Body) -> None:
-            data = json.dumps(document).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
+                    self.answer(200, message)
 
         def _stream(self, message: Body) -> None:
             self.send_response(200)

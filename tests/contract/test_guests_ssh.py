@@ -15,7 +15,7 @@ import pytest
 from aleph_agentd.adapters.ssh import guests as guests_module
 from aleph_agentd.adapters.ssh.ends import Ends
 from aleph_agentd.adapters.ssh.guests import SshGuests
-from aleph_agentd.ports.guests import KEPT_BYTES, Door, GuestTrouble, HostKeyChanged, KeyPair
+from aleph_agentd.ports.guests import KEPT_BYTES, Door, GuestTrouble, HostKeyChanged, KeyPair, Ran
 from aleph_devnet.guest import Guest
 
 GUESTS = SshGuests()
@@ -96,6 +96,15 @@ async def test_a_changed_host_key_is_refused_before_anything_is_sent(tmp_path: P
     assert served == ["true"]
 
 
+async def measured(where: Door, timeout_s: float) -> tuple[Ran, int]:
+    """What a flood came to, and the most memory that was in use for it."""
+    tracemalloc.start()
+    try:
+        return await GUESTS.run(where, "flood", timeout_s), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 async def test_a_flood_is_read_to_its_end_and_not_kept(tmp_path: Path) -> None:
     """Both ends of 100 MB, in bounded memory."""
     block, count = b"x" * 1_000_000, 100
@@ -109,13 +118,7 @@ async def test_a_flood_is_read_to_its_end_and_not_kept(tmp_path: Path) -> None:
         process.exit(0)
 
     async with server(serve, tmp_path) as port:
-        where = await door(port)
-        tracemalloc.start()
-        try:
-            done = await GUESTS.run(where, "flood", 90)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        done, peak = await measured(await door(port), 90)
     assert done.stdout.total == len(block) * count + 9
     assert done.stdout.head.startswith(b"first")
     assert done.stdout.tail.endswith(b"last")
@@ -294,13 +297,18 @@ async def test_data_without_end_is_left_at_the_time_out(tmp_path: Path) -> None:
                 await process.stderr.drain()
 
     async with server(serve, tmp_path) as port:
-        where = await door(port)
-        tracemalloc.start()
-        try:
-            done = await GUESTS.run(where, "flood", 1)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        done, peak = await measured(await door(port), 1)
     assert done.timed_out
     assert (done.stdout.head[:1], done.stderr.tail[-1:]) == (b"x", b"y")
     assert peak < 20_000_000
+
+
+async def test_nothing_that_a_vm_sends_is_unpacked(tmp_path: Path) -> None:
+    """A few kilobytes could become gigabytes: a server that insists is not talked to."""
+
+    async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        process.exit(0)
+
+    async with server(serve, tmp_path, compression_algs=["zlib@openssh.com"]) as port:
+        with pytest.raises(GuestTrouble):
+            await GUESTS.run(Door(HERE, port, KEY.private, await GUESTS.host_key(HERE, port)), "true", 10)

@@ -27,7 +27,8 @@ async def test_one_crn_has_a_gpu(net: LocalNetwork) -> None:
     """gpu_support, compatible_available_gpus."""
     crns = await (await net.sdk()).crn.get_crns_list()
     (crn,) = crns.filter_crn(gpu=True)
-    GPU.model_validate(crn["compatible_available_gpus"][0])
+    [gpu] = [GPU.model_validate(gpu) for gpu in crn["compatible_available_gpus"]]
+    assert (crn["gpu_support"], gpu.compatible, bool(gpu.model)) == (True, True, True)
 
 
 async def test_notify_starts_a_vm_and_is_idempotent(net: LocalNetwork) -> None:

@@ -151,10 +151,21 @@ def test_env_prints_what_a_daemon_needs(net: DevnetProcess) -> None:
 def test_env_without_a_network_says_so(tmp_path: Path) -> None:
     """Exit code 1 and one line, so that an eval in a script fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "aleph_devnet", "env", f"--dir={tmp_path}"], capture_output=True, text=True
+        [sys.executable, "-m", "aleph_devnet", "env", f"--dir={tmp_path}", "--wait=0"],
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "no network in" in done.stderr
+
+
+def test_env_waits_for_a_network_that_is_about_to_start(tmp_path: Path) -> None:
+    """As README says it, in one line; what an earlier network left behind counts for nothing."""
+    (tmp_path / "devnet.json").write_text('{"api_host": "http://127.0.0.1:1", "accounts": []}')
+    env = [sys.executable, "-m", "aleph_devnet", "env", f"--dir={tmp_path}", "--wait=60"]
+    with subprocess.Popen(env, stdout=subprocess.PIPE, text=True) as waiting, DevnetProcess(tmp_path) as net:
+        assert waiting.stdout is not None
+        assert f"export ALEPH_AGENT_API_HOST={net.api_host}" in waiting.stdout.read()
 
 
 def test_key_files_are_private(net: DevnetProcess) -> None:

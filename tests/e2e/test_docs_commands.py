@@ -20,9 +20,9 @@ INSTEAD = {
     "create NAME": "create NAME --dry-run",
     "report --html FILE": "report --html PAGE",
     "ssh NAME": "ssh NAME --json",
-    "run NAME -- make test": "run NAME -- true",
+    "run NAME -- uname -a": "run NAME -- true",
     "install": "install --dry-run",
-    "key new|show|encrypt": "key show",
+    "key new [FILE]": "key show",
     "destroy NAME": "destroy NAME --yes",
     "panic": "panic --yes",
 }

@@ -66,4 +66,6 @@ async def test_a_panic_on_a_full_disk_ends_every_vm(tmp_path: Path) -> None:
             return bool((await daemon.control("panic.status"))["done"])
 
         await eventually(done, "the panic to be done")
-        assert {row["status"] for row in await daemon.rows()} <= {"gone", "destroying"}
+        rows = await daemon.rows()
+        assert {row["name"] for row in rows} == {"one", "two"}
+        assert {row["status"] for row in rows} <= {"gone", "destroying"}

@@ -21,6 +21,9 @@ from support.needles import forms, needles, seen
 from support.told import Told
 
 AT_LEAST = 200
+PLACES = ("key file", "key place", "tool", "attack", "request", "control", "line", "frame", "command", "settings",
+          "reap-escrow", "shim", "network", "CRN", "inventory", "start on a broken inventory")  # fmt: skip
+"""Each of them tells at least one kind of failure that no other has told before."""
 
 
 @pytest.mark.parametrize("secret", [bytes(range(1, 33)), b"\xfb\xff\xfe" * 10 + b"?>", PASSPHRASE.encode()])
@@ -116,6 +119,7 @@ async def test_the_key_is_in_nothing_that_hundreds_of_failures_leave_behind(
     places = told.by_place()
     print(f"{places.total()} different failures: {places}\n{told.kinds()}")
     assert places.total() >= AT_LEAST
+    assert set(PLACES) - places.keys() == set(), "one of these broke nothing"
     assert _leaks(secret, {**left, "told": told.whole()}) == {}
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,9 @@ def _exchange(door: Path, frame: bytes) -> bytes:
 
 async def break_the_inventory(told: Told, daemon: DaemonProcess) -> None:
     """Rubbish where the database was, under a daemon that has it open."""
+    # Only after somebody else's write does it read again what it knows already.
+    with contextlib.closing(sqlite3.connect(daemon.database)) as db:
+        db.execute("CREATE TABLE others (a)")
     for name in ("inventory.db", "inventory.db-wal"):
         path = daemon.database.with_name(name)
         if path.exists():

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 from support.agent import session
@@ -14,6 +15,36 @@ CREATES = 5
 
 class Lives:
     """Tests of the daemon of `service`, with agents of the account that may use it."""
+
+    stops_with_its_socket: tuple[str, ...] = (SERVICE, TIMER)
+    exposure = 19
+    """At most, in tenths, as `systemd-analyze security` counts it."""
+
+    def test_the_usual_verbs_do_what_they_say(self, service: Service) -> None:
+        """start, stop, restart, reload, status; stopping the socket stops everything, the second starter too."""
+        first = service.pid
+        service.systemctl("reload", SERVICE)
+        service.eventually(lambda: "policy reloaded" in service.journal(), "the reload")
+        assert service.pid == first and service.active == "active"
+        assert "credits today" in service.systemctl("status", SERVICE)
+        service.systemctl("restart", SERVICE)
+        assert service.pid not in (0, first)
+        service.systemctl("stop", SOCKET)
+        units = self.stops_with_its_socket
+        assert {service.show("ActiveState", unit) for unit in units} == {"inactive"}
+        assert not (service.runtime / "agent.sock").exists()
+        service.systemctl("start", SERVICE)
+        assert {service.show("ActiveState", unit) for unit in (*units, SOCKET)} == {"active"}
+
+    def test_systemd_finds_nothing_to_say_about_the_units(self, service: Service) -> None:
+        """`verify` exits 0 also for what it does not understand: only silence is good. And little is exposed."""
+        units = [str(path) for path in sorted(service.unit_folder.glob("aleph-agentd*")) if path.is_file()]
+        verify = ["systemd-analyze", *service.options, "verify", "--man=no", *units]
+        done = subprocess.run(verify, capture_output=True, text=True)
+        assert (len(units), done.returncode, done.stdout, done.stderr) == (4, 0, "", "")
+        path = str(service.unit_folder / SERVICE)
+        score = ["systemd-analyze", "security", "--offline=true", f"--threshold={self.exposure}", path]
+        assert subprocess.run(score, capture_output=True).returncode == 0
 
     def test_a_hung_loop_is_killed_and_started_again(self, service: Service) -> None:
         """SIGSTOP: it answers nobody and reaps nothing; systemd notices, since nothing feeds the watchdog."""

@@ -53,6 +53,10 @@ class Told:
         """How many kinds each place was the first to tell."""
         return Counter(self._first.values())
 
+    def codes(self) -> set[str]:
+        """Each code that was told."""
+        return {code for code, _ in self._first}
+
     def whole(self) -> bytes:
         """Everything that was said."""
         return "\n".join(self.texts).encode("utf-8", "surrogateescape")

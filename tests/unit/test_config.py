@@ -249,6 +249,14 @@ def test_a_json_inventory_is_imported_into_a_database_beside_it(place: Place) ->
     assert settings.database_path == place.home / "vms.db"
 
 
+def test_what_is_wrong_with_a_webhook_is_told_without_its_token(place: Place) -> None:
+    """The error goes into the journal, to whoever waits at the sockets, and into the doctor's output."""
+    with pytest.raises(ConfigError) as wrong:
+        place.load(WEBHOOK_URL="http://hooks.example/services/T000/SECRETTOKEN")
+    assert "webhook_url" in str(wrong.value).lower() and "https" in str(wrong.value)
+    assert "SECRETTOKEN" not in str(wrong.value)
+
+
 def test_the_description_for_the_log_has_every_setting_and_no_secret(place: Place) -> None:
     """A database's address may hold a password, also when it is wrong."""
     line = place.load(DATABASE_URL="postgresql://u:hunter2@db/x").describe()

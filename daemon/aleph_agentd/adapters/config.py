@@ -11,6 +11,7 @@ from ..domain.money import show
 from ..domain.session_limits import DaemonSettings
 from .config_policy import Policy
 from .config_sources import (
+    SECRETS,
     ConfigError,
     config_path,
     first_problem,
@@ -200,7 +201,7 @@ _AMOUNTS = frozenset(n for n in Policy.model_fields if f"{n}_units" in Limits.__
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "off"
-    if name in ("database_url", "webhook_url"):
+    if name in SECRETS:
         return "(set)"
     if name in _AMOUNTS:
         return show(value).replace(" ", "")

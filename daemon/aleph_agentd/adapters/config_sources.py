@@ -19,7 +19,8 @@ LARGEST_FILE = 256 * 1024
 _READ_ELSEWHERE = frozenset({"CONFIG", "RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION"})
 """Variables with our prefix that belong to the sockets, the shim and the tests."""
 
-_SECRETS = frozenset({"database_url"})
+SECRETS = frozenset({"database_url", "webhook_url"})
+"""Their values hold a password or a token: no error and no log line shows them."""
 _LIKE_A_KEY = re.compile(r"[0-9a-fA-F]{64,}")
 
 
@@ -129,7 +130,7 @@ def _origin(name: str, path: Path) -> str:
 
 
 def _value(name: str, value: Any) -> str:
-    return "not shown" if name in _SECRETS else without_keys(repr(value))[:80]
+    return "not shown" if name in SECRETS else without_keys(repr(value))[:80]
 
 
 def without_keys(text: str) -> str:

@@ -33,6 +33,7 @@ class SchedulerTimers:
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=_DEFAULTS)
         self._scheduler.add_listener(self._failed, EVENT_JOB_ERROR)
         self._set: dict[str, tuple[datetime, Run]] = {}
+        self._started = False
 
     def every(self, name: str, seconds: float, run: Run) -> None:
         """See ports.Timers."""
@@ -69,10 +70,12 @@ class SchedulerTimers:
     def start(self) -> None:
         """See ports.Timers."""
         self._scheduler.start()
+        self._started = True
 
     def stop(self) -> None:
-        """See ports.Timers."""
-        if self._scheduler.running:
+        """See ports.Timers. The scheduler itself calls itself running until the loop's next turn."""
+        if self._started:
+            self._started = False
             self._scheduler.shutdown(wait=False)
 
     @staticmethod

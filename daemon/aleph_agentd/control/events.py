@@ -30,7 +30,8 @@ def events(since: int | None, no_follow: bool) -> None:
 
 async def _print_events(client: Client, since: int | None, follow: bool, json_lines: bool) -> None:
     newest = await _watch(client, None)
-    seen = since if since is not None else newest if follow else 0
+    # A number above the newest one is of a lost inventory: what comes now is below it.
+    seen = min(since, newest) if since is not None else newest if follow else 0
     if not follow and seen >= newest:
         return
     await _watch(client, seen)
@@ -47,7 +48,7 @@ async def _print_events(client: Client, since: int | None, follow: bool, json_li
 
 
 async def _watch(client: Client, after: int | None) -> int:
-    """Watch from an event on, or from now on; the answer is where the watch begins."""
+    """Watch from an event on, or from now on; the answer is the newest event."""
     params = {} if after is None else {"after_id": after}
     answer = await client.call("events.watch", params, READ_S)
     return int(answer["last_id"] or 0)

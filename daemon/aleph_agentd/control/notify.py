@@ -28,6 +28,8 @@ APPLICATION = "aleph-agentd"
 COMMAND_S = 30.0
 AGAIN_S, LONGEST_AGAIN_S = 1.0, 60.0
 TEST_S = 30.0
+PAST_EVENTS = 100
+"""Of another inventory, in which to look for what is new."""
 
 Tell = Callable[[Notice], Awaitable[None]]
 
@@ -97,13 +99,13 @@ class Listener:
     def __init__(self, tell: Tell) -> None:
         self._tell, self._clock, self._pace = tell, SystemClock(), Pace()
         self._seen: int | None = None
+        self._seen_at = self._clock.now()
+        self._old: tuple[int, datetime] = (0, self._seen_at)
+        """An event up to this number and this instant was told, or was before our time."""
 
     async def follow(self, client: Client) -> None:
         """Until the daemon hangs up."""
-        since = {} if self._seen is None else {"after_id": self._seen}
-        answer = await client.call("events.watch", since, READ_S)
-        if self._seen is None:
-            self._seen = int(answer["last_id"] or 0)
+        await self._watch(client)
         notices = client.notifications()
         coming: asyncio.Future[Any] = asyncio.ensure_future(anext(notices, None))
         try:
@@ -120,13 +122,26 @@ class Listener:
         finally:
             coming.cancel()
 
+    async def _watch(self, client: Client) -> None:
+        since = {} if self._seen is None else {"after_id": self._seen}
+        newest = int((await client.call("events.watch", since, READ_S))["last_id"] or 0)
+        if self._seen is None:
+            self._seen = newest
+        elif newest < self._seen:
+            # Another inventory, lost or restored: its numbers say nothing of what was told, its times do.
+            self._seen, self._old = max(0, newest - PAST_EVENTS), (newest, self._seen_at)
+            await client.call("events.watch", {"after_id": self._seen}, READ_S)
+
     def hear(self, event: dict[str, Any]) -> None:
         """Keep what is to be told."""
         number = int(event.get("id") or 0)
         if not number or (self._seen is not None and number <= self._seen):
             return
-        self._seen = number
-        if (notice := notice_of(event, _at(event))) is not None:
+        self._seen, at = number, _at(event)
+        if number <= self._old[0] and at <= self._old[1]:
+            return
+        self._seen_at = at
+        if (notice := notice_of(event, at)) is not None:
             self._pace.add(notice)
 
 

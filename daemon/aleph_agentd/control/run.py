@@ -20,7 +20,7 @@ Answer = dict[str, Any]
 TOOL = "aleph_vm_run"
 _A_LOOK_S = 30
 _PAGES = 256
-"""Of 4 KiB each: who has more than a mebibyte to read copies the file."""
+"""Of up to 4 KiB each: who has more than a mebibyte to read copies the file."""
 _FENCED = re.compile(r"<untrusted ([0-9a-f]+)>\n(.*)\n</untrusted \1>", re.DOTALL)
 _MORE = re.compile(r"offset=([0-9]{1,18})")
 
@@ -33,6 +33,7 @@ def run(reference: str, command: tuple[str, ...]) -> int:
     """Run a command as root in a VM, wait for its end, and exit with its code.
 
     One word is a shell script; several are passed on as they are. When you interrupt it, it goes on in the VM.
+    Of a long stderr only its ends are shown; add 2>&1 to a script to get all of it.
     """
     script = command[0] if len(command) == 1 else shlex.join(command)
     answer = with_daemon(lambda client: _run(client, reference, script))

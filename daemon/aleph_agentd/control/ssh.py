@@ -21,12 +21,22 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _HOST_KEY = re.compile(r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]+={0,2}")
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+class _Ssh(click.Command):
+    """Our options end at the name; only `--json` may follow it at once, as with each verb: ssh has no such option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """With it before the name."""
+        if args[1:2] == ["--json"]:
+            args = ["--json", args[0], *args[2:]]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Ssh, context_settings={"allow_interspersed_args": False})
 @click.argument("reference", metavar="NAME|HASH")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SSH ARGUMENTS]...")
 @json_option
 def ssh(reference: str, arguments: tuple[str, ...]) -> None:
-    """Log in to a VM. What follows the name goes to ssh: options, or a command."""
+    """Log in to a VM. All that follows the name goes to ssh: its options, or a command."""
     vm = ask("vms.get", {"item_hash": reference})
     command = [*command_of(vm), *arguments]
     if as_json():

@@ -96,7 +96,7 @@ def sweep_line(sweep: Answer) -> str:
     )
     listed = f"{plain(sweep.get('listed', 0))} on the network"
     adopted = f", {plain(sweep['adopted'])} taken in" if sweep.get("adopted") else ""
-    return f"{moment(sweep['at'])}: {listed}, {plain(found) or 'all of them known'}{adopted}{_because(sweep)}"
+    return f"{moment(sweep['at'])}: {listed}, {plain(found) or ('none of them compared' if sweep.get('trouble') else 'all of them known')}{adopted}{_because(sweep)}"
 
 
 def _health(health: Answer) -> str:
@@ -110,7 +110,8 @@ def _health(health: Answer) -> str:
 
 def _burn(answer: Answer) -> str:
     runway = (answer.get("runway") or {}).get("in_words")
-    lasts = f"; the balance lasts {plain(runway)}" if runway else ""
+    # The runway is of the last look: what was burnt then may have ended.
+    lasts = f"; the balance lasts {plain(runway)}" if runway and answer.get("burn_rate_per_hour") else ""
     return f"{credits_and_usd(answer.get('burn_rate_per_hour'))} per hour{lasts}"
 
 

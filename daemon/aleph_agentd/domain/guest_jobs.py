@@ -8,6 +8,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from .untrusted import page_end
+
 PAGE = 4096
 """Bytes of one stream in one answer of the script."""
 PLACE = "~/.aleph-agent/jobs"
@@ -67,7 +69,7 @@ _JOB = re.compile(r"[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class Stream:
-    """What is told of one stream: both ends of it, or with an offset a page from there."""
+    """What is told of one stream: both ends of it, or with an offset a page from there that can be read alone."""
 
     head: bytes
     tail: bytes
@@ -116,6 +118,8 @@ def _told(total: int, offset: int | None) -> int:
 
 
 def _stream(told: bytes, total: int, offset: int | None) -> Stream:
+    if offset is not None and offset + len(told) < total:
+        return Stream(told[: page_end(told)], b"", total)
     if offset is not None or total <= PAGE:
         return Stream(told, b"", total)
     return Stream(told[: PAGE // 2], told[PAGE // 2 :], total)

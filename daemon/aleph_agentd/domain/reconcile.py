@@ -21,6 +21,7 @@ class Findings:
     """What one sweep saw, and what it did about it."""
 
     at: datetime
+    """Of the last look that saw something; 1970 before the first one."""
     orphans: tuple[NetworkInstance, ...] = ()
     """Under our key, without a row and without a stamp, older than the grace: for a human to decide."""
     strangers: tuple[NetworkInstance, ...] = ()

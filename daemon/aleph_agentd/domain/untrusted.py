@@ -1,14 +1,22 @@
 """What a VM printed, made fit for an agent to read: stripped, cut, and fenced as data (rules.md 18). Pure."""
 
+import codecs
 import re
 import unicodedata
 
 MAX_CHARACTERS = 1200
 """Of one fenced text: both streams fit an answer of 2 kB in the usual case, where one of them is short."""
-_ESCAPES = re.compile(
-    r"\x1b\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[\x1b\x9b]\[?[0-?]{0,64}[ -/]{0,16}[@-~]|\x1b."
-)
-"""OSC (titles, links, the clipboard), CSI (colours, the cursor), and the short ones."""
+_OSC, _CSI = r"\x1b\][^\x07\x1b]{0,1000}", r"[\x1b\x9b]\[?[0-?]{0,64}[ -/]{0,16}"
+_ESCAPES = re.compile(rf"{_OSC}(?:\x07|\x1b\\)|{_CSI}[@-~]|\x1b.")
+"""OSC (titles, links, the clipboard), CSI (colours, the cursor), and the short ones.
+
+Each is shorter than a page of output, also in the widest characters, so that pages can end between them.
+"""
+_SO_FAR = re.compile(rf"({_OSC}\x1b?\Z|{_CSI}\Z)|{_ESCAPES.pattern}")
+"""The same in a text that goes on; the group is one that is not over, or may still become longer."""
+_BEGIN, _BEGIN_BYTES = re.compile(r"[\x1b\x9b]"), re.compile(rb"\x1b|\xc2\x9b")
+UNDECIDED = 2 + 4 * 1000 + 1 + 3
+"""The most bytes at the end of a page that may wait for the next one: an OSC, and a part of a character."""
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _MOST_ODD = 0.1
 
@@ -33,6 +41,23 @@ def stripped(text: str) -> str:
     """Without escape sequences, control characters, and characters that nobody sees."""
     text = _ESCAPES.sub("", text).replace("\r\n", "\n")
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in _HIDDEN)
+
+
+def page_end(data: bytes) -> int:
+    """How many of these bytes make a page, if more follow: one that says alone what it says within the whole.
+
+    It ends at a whole character, and before an escape sequence that is not over. Never 0, so that there is progress;
+    of more than UNDECIDED bytes it is exact.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    end = len(data) - len(decoder.getstate()[0])
+    for found in _SO_FAR.finditer(text):
+        if found[1] is not None:
+            # Bytes that are no UTF-8 have changed their number in the text, but what begins an escape has not.
+            before = len(_BEGIN.findall(text, 0, found.start()))
+            end = [begin.start() for begin in _BEGIN_BYTES.finditer(data)][before]
+    return end or len(data)
 
 
 def fenced(text: str, nonce: str) -> str:

@@ -142,16 +142,17 @@ class Control:
     # ------------------------------------------------------------------ events
 
     async def watch(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Notifications `event` from `after_id` on; without it, from now on."""
-        after = params.get("after_id")
-        if after is None:
-            after = await self._services.inventory.last_event_id()
+        """Notifications `event` from `after_id` on; without it, from now on.
+
+        An `after_id` above the `last_id` of the answer is of another inventory, lost or from before a restore.
+        """
+        newest = await self._services.inventory.last_event_id()
         connection.watch()
         if connection not in self._watchers:
             connection.on_close(lambda: self._unwatch(connection))
-        self._watchers[connection] = _number(params, "after_id", after, 2**62)
+        self._watchers[connection] = _number(params, "after_id", newest, 2**62)
         asyncio.get_running_loop().call_soon(self.changed)
-        return {"watching": True, "last_id": after}
+        return {"watching": True, "last_id": newest}
 
     def _unwatch(self, connection: Connection) -> None:
         self._watchers.pop(connection, None)

@@ -140,7 +140,7 @@ class Orphans:
 def sweep_view(findings: Findings) -> dict[str, Any]:
     """What a sweep found, in numbers."""
     return {
-        "at": iso(findings.at),
+        "at": iso(findings.at) if findings.at.timestamp() else None,
         "trouble": findings.trouble,
         "halted": findings.halted,
         "listed": findings.listed,

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from ..domain.metrics import CONTENT_TYPE
+from ..ports import StoreTrouble
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,11 @@ class MetricsPage:
             return "403 Forbidden", "This page is for this machine.\n"
         match head[0].split(" "):
             case ["GET", "/metrics", _]:
-                return "200 OK", await self._text()
+                try:
+                    return "200 OK", await self._text()
+                except StoreTrouble as trouble:
+                    log.warning("no figures: %s", trouble)
+                    return "503 Service Unavailable", "The inventory cannot be read.\n"
             case ["GET", *_]:
                 return "404 Not Found", "See /metrics.\n"
             case _:

@@ -28,7 +28,9 @@ class Freezes:
 
     async def load(self) -> None:
         """Read what an earlier life of the daemon was told."""
-        self._standing = await self._inventory.freezes()
+        written = await self._inventory.freezes()
+        # Said while this was read, where nothing can be written: it stands all the same.
+        self._standing = (*written, *(freeze for freeze in self._standing or () if freeze.n == UNWRITTEN))
 
     @property
     def standing(self) -> tuple[Freeze, ...]:

@@ -32,8 +32,9 @@ class Lookout:
     def __init__(self, inventory: Inventory, treasury: Treasury, clock: Clock) -> None:
         self._inventory, self._treasury, self._clock = inventory, treasury, clock
         self._soon: list[Vm] = []
-        self._written: set[tuple[str, str]] | None = None
-        """Hash and text of what was written, by an earlier life too."""
+        self._written: set[tuple[str, str]] = set()
+        """Hash and text of what was written and is still so, by an earlier life too."""
+        self._remembers = False
         self._told: OrderedDict[tuple[str, str, datetime], None] = OrderedDict()
         self._over_budget: bool | None = None
 
@@ -41,36 +42,43 @@ class Lookout:
         """One look; what cannot be written now is written at the next one."""
         try:
             await self._remember()
-            await self._ends()
-            await self._stuck()
+            self._written &= await self._ends() | await self._stuck()  # else it grows with every lease end
             await self._budget()
         except StoreTrouble as trouble:
             log.warning("what happens soon is not kept as an event: %s", trouble)
 
     async def _remember(self) -> None:
-        if self._written is not None:
+        if self._remembers:
             return
         last = await self._inventory.last_event_id()
         events = await self._inventory.events(max(0, last - _LOOKS_BACK), _LOOKS_BACK)
         self._written = {(one.item_hash, one.text) for one in events if one.kind in (ENDS_SOON, STUCK)}
+        self._remembers = True
 
-    async def _ends(self) -> None:
+    async def _ends(self) -> set[tuple[str, str]]:
         now = self._clock.now()
         ripe = await self._inventory.due(now + SOON, _ROWS)
         self._soon = [vm for vm in ripe if ends_soon(vm, now)]
-        for vm in self._soon:
+        return {
             await self._write(ENDS_SOON, vm.item_hash, f"{vm.name}: its lease ends at {iso(vm.expires_at)}")
+            for vm in self._soon
+        }
 
-    async def _stuck(self) -> None:
+    async def _stuck(self) -> set[tuple[str, str]]:
+        told = set()
         for vm in await self._inventory.stuck(_ROWS):
             since = f" since {iso(vm.destroy_at)}" if vm.destroy_at else ""
-            await self._write(STUCK, vm.item_hash, f"{vm.name}: teardown fails{since}, and is retried")
+            told.add(
+                await self._write(STUCK, vm.item_hash, f"{vm.name}: teardown fails{since}, and is retried")
+            )
+        return told
 
-    async def _write(self, kind: str, item_hash: str, text: str) -> None:
-        assert self._written is not None
-        if (item_hash, text) not in self._written:
+    async def _write(self, kind: str, item_hash: str, text: str) -> tuple[str, str]:
+        what = (item_hash, text)
+        if what not in self._written:
             await self._inventory.record(kind, item_hash, text, self._clock.now())
-            self._written.add((item_hash, text))
+            self._written.add(what)
+        return what
 
     async def _budget(self) -> None:
         """When it is crossed upwards; a restart above it is no crossing."""

@@ -1,6 +1,7 @@
 """Everything that the owner may want to watch from afar, as figures of one instant."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from .meters import Meters
 from .treasury import Overview
 
 _BALANCE_WAIT_S = 2.0
+_KEPT_S = 60.0
+"""How old the sums over all rows may be while no row changes: they are what a scrape costs."""
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,46 @@ class About:
     sessions: Callable[[], int]
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """What is summed up over all rows, and the balance of that time."""
+
+    version: int
+    at: float
+    overview: Overview
+    states: dict[str, float]
+    endings: Endings
+    balance: int | None
+
+
 class Measuring:
-    """Reads them. It costs the same however many VMs there are, so it may be asked every few seconds."""
+    """Reads them. May be asked every few seconds: the sums are taken when a row changed, else once a minute."""
 
     def __init__(self, services: Services, meters: Meters, about: About) -> None:
         self._services, self._meters, self._about = services, meters, about
+        self._kept: _Sums | None = None
 
     async def families(self) -> list[Family]:
-        """All figures now; answers also without key and network."""
-        inventory = self._services.inventory
-        overview = await self._services.treasury.overview("human")
-        states = {str(state): float(await inventory.count([state])) for state in VmState}
-        endings = await inventory.endings()
+        """All figures now; answers also without key and network. Raises StoreTrouble."""
+        sums = await self._sums()
         return [
             *self._daemon(),
-            by_label("vms", "VMs by state; gone and failed ones are tombstones.", "state", states),
-            *self._leases(overview, endings),
+            by_label("vms", "VMs by state; gone and failed ones are tombstones.", "state", sums.states),
+            *self._leases(sums.overview, sums.endings),
             *_sweeps(self._services.sweeper.findings, self._services.clock.now()),
-            *self._money(overview, await self._balance()),
+            *self._money(sums.overview, sums.balance),
             *self._meters.families(),
         ]
+
+    async def _sums(self) -> _Sums:
+        inventory, kept = self._services.inventory, self._kept
+        version, now = inventory.version, time.monotonic()
+        if kept is None or kept.version != version or now - kept.at > _KEPT_S:
+            states = {str(state): float(await inventory.count([state])) for state in VmState}
+            overview = await self._services.treasury.overview("")
+            kept = _Sums(version, now, overview, states, await inventory.endings(), await self._balance())
+            self._kept = kept
+        return kept
 
     def _daemon(self) -> Iterator[Family]:
         services, about = self._services, self._about

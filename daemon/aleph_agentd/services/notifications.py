@@ -74,14 +74,15 @@ class Notifications:
             self._seen = await self._inventory.last_event_id()
         if self._version == self._inventory.version:
             return
-        self._version = self._inventory.version
+        version = self._inventory.version
         while events := await self._inventory.events(self._seen, _EVENTS):
             rows = await self._inventory.known([event.item_hash for event in events if event.item_hash])
             for event in events:
-                self._seen = event.id
                 vm = rows.get(event.item_hash)
                 if (notice := notice_of(_told_as(event, vm.name if vm else ""), event.at)) is not None:
                     self._pace.add(notice)
+                self._seen = event.id
+        self._version = version  # not before: what could not be read is read at the next look
 
     async def _deliver(self, letter: Letter) -> bool:
         """Whether it is done with, told or given up."""

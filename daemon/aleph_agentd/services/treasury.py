@@ -16,7 +16,7 @@ from ..domain.gpu import Tiers
 from ..domain.limits import Limits, tighten
 from ..domain.model import LIVE, Crn, Exposure, Vm
 from ..domain.projects import budgets_of, for_project
-from ..ports import Inventory, Market, NetworkTrouble, Signer
+from ..ports import Inventory, KeyMissing, Market, NetworkTrouble, Signer
 from .own_key import no_key
 
 PRICE_UNIT_CHANGED = "price_unit_changed"
@@ -82,7 +82,10 @@ class Treasury:
         """Who pays: the human in delegated mode, else our own account; empty while there is no key."""
         if self._human_address:
             return self._human_address
-        return "" if self._signer.trouble else self._signer.address
+        try:
+            return "" if self._signer.trouble else self._signer.address
+        except KeyMissing:  # its first use claims it: another daemon, or another key's inventory, may refuse
+            return ""
 
     def limits_of(self, caller: Caller, project: str | None = None) -> Limits:
         """The owner's limits, or stricter ones that the session or its project's budgets ask for."""

@@ -112,9 +112,9 @@ def _next(job: str, report: JobReport, offset: int | None) -> str:
         words.append(f"It goes on: call again with job={job} to wait, and stop=true to end it.")
     if report.state == "lost":
         words.append("It ended without an exit code (a reboot, or a full disk).")
-    shown = offset or 0
-    if offset is not None and shown + len(report.out.head) < report.out.total:
-        words.append(f"More: offset={shown + len(report.out.head)}.")
+    shown = len(report.out.head)
+    if offset is not None and shown and offset + shown < report.out.total:
+        words.append(f"More: offset={offset + shown}.")
     elif offset is None and (report.out.total > _OUT or report.err.total > _ERR):
         words.append(f"All of it: job={job} with offset=0; or grep in {PLACE}/{job}/out and err.")
     return " ".join(words)

@@ -10,13 +10,6 @@ from support.system_service import CONTROL_SOCKET_UNIT, SystemService, can_seal
 
 
 @pytest.fixture(scope="session")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevnetProcess]:
-    """One local network, outside of the sandbox."""
-    with DevnetProcess(tmp_path_factory.mktemp("net")) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
 def installed(network: DevnetProcess) -> Iterator[SystemService]:
     """Accounts and units; removed also when a test or the installation itself failed."""
     if not can_seal():

@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 
 from aleph_agentd.control import units
-from support.agent import session
-from support.service import PROBE, SERVICE
-from support.system_service import AGENT, SystemService, as_user
-
-sys.path.insert(0, str(PROBE.parent))
-from confinement import FILTERED, HIDDEN, IN_REACH, OUTSIDE, part
-
-HERE = HIDDEN | {"user bus": "ENOENT"}
+from support.confinement import Confined
+from support.service import PROBE
+from support.system_service import AGENT, SystemService
 
 
 @pytest.fixture
@@ -32,44 +27,17 @@ def planted() -> Iterator[list[Path]]:
 
 
 @pytest.fixture
-def bare(service: SystemService) -> Iterator[SystemService]:
-    """The units as they are rendered for machines without mount namespaces."""
-    service.install(sandbox=False)
-    yield service
-    service.install()
-    service.systemctl("restart", SERVICE)
-
-
-async def test_the_sandbox_closes_what_it_names_while_the_daemon_rents(
-    service: SystemService, planted: list[Path]
-) -> None:
-    """Homes, /usr, other users' files, buses, namespaces and sockets: closed here, and in reach outside."""
+def outside(service: SystemService, planted: list[Path]) -> dict[str, str]:
+    """What the same program finds as the daemon's account without a sandbox."""
     folder = Path("/run/aleph-outside")
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
     words = [sys.executable, "-I", str(PROBE), str(folder / "probe.json"), *map(str, planted)]
     done = service.run_as(units.USER, *words)
     assert done.returncode == 0, done.stderr.decode()
-    outside = json.loads((folder / "probe.json").read_text())
-    assert part(outside, OUTSIDE) == OUTSIDE
-    assert service.probed(*planted) == FILTERED | HERE
-    await rents(service)
+    found: dict[str, str] = json.loads((folder / "probe.json").read_text())
+    return found
 
 
-async def test_without_namespaces_the_filters_hold_and_files_are_in_reach(
-    bare: SystemService, planted: list[Path]
-) -> None:
-    """What that variant does not promise it does not do; the key is another user's all the same."""
-    found = bare.probed(*planted)
-    assert part(found, FILTERED) == FILTERED
-    assert part(found, IN_REACH) == IN_REACH
-    await rents(bare)
-
-
-async def rents(service: SystemService) -> None:
-    """A VM on devnet for the agent's account, and its end."""
-    async with session(service, Path("/home", AGENT), account=as_user(AGENT)) as agent:
-        vm = await agent.call("aleph_create_vm", name="boxed", ttl_hours=1)
-        assert service.billed() == [vm["item_hash"]]
-        await agent.call("aleph_destroy_vm", item_hash=vm["item_hash"])
-    service.eventually(lambda: not service.billed(), "the end of the VM")
+class TestSandbox(Confined):
+    """Under the system's manager; the key is another user's all the same."""

@@ -9,13 +9,6 @@ from support.service import SERVICE, SOCKET, Service
 
 
 @pytest.fixture(scope="session")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevnetProcess]:
-    """One local network, outside of the sandbox."""
-    with DevnetProcess(tmp_path_factory.mktemp("net")) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
 def installed(network: DevnetProcess) -> Iterator[Service]:
     """The units, enabled."""
     service = Service(network)

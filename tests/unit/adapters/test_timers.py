@@ -84,6 +84,7 @@ async def test_the_same_instant_can_be_set_again_after_it_rang(timers: Scheduler
     for _ in range(3):
         timers.at("a", when, bell.ring)
         await bell.heard()
+    assert bell.rung == 3
 
 
 async def test_a_job_that_fails_is_logged_and_runs_again(
@@ -120,13 +121,18 @@ async def test_an_interval_job_runs_again_and_again(timers: SchedulerTimers) -> 
         await bell.heard()
 
 
-async def test_stopping_twice_is_harmless() -> None:
-    """Also before the start."""
-    timers = SchedulerTimers()
-    timers.stop()
-    timers.start()
-    timers.stop()
-    timers.stop()
+async def test_stopping_twice_is_harmless(timers: SchedulerTimers, caplog: pytest.LogCaptureFixture) -> None:
+    """Also before the start; and what is stopped rings no more."""
+    stopped, bell, end = SchedulerTimers(), Bell(), Bell()
+    stopped.stop()
+    stopped.start()
+    stopped.at("a", _in(0.05), bell.ring)
+    stopped.stop()
+    stopped.stop()
+    timers.at("end", _in(0.3), end.ring)
+    await end.heard()
+    assert bell.rung == 0
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_an_alarm_is_the_daemon_s_own_doing_whoever_set_it(timers: SchedulerTimers) -> None:

@@ -1,6 +1,7 @@
 """A note on the owner's screen, through a real process in the notifier's place."""
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 
@@ -44,13 +45,19 @@ async def test_the_notifier_gets_nothing_of_the_daemon_s_environment(
     assert "ALEPH" not in (notifier.parent / "told").read_text()
 
 
-async def test_no_notifier_is_no_trouble(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nor one that cannot be started."""
+async def test_no_notifier_is_no_trouble(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor one that cannot be started: only whoever debugs reads of it."""
+    caplog.set_level(logging.DEBUG, desktop.log.name)
     monkeypatch.setenv("PATH", str(tmp_path))
     await Desktop("aleph-agentd").tell("a", "b")
+    assert caplog.records == []
     (tmp_path / "notify-send").write_bytes(b"\x7fELF")
     (tmp_path / "notify-send").chmod(0o755)
     await Desktop("aleph-agentd").tell("a", "b")
+    [told] = caplog.records
+    assert (told.levelname, "cannot be started" in told.getMessage()) == ("DEBUG", True)
 
 
 async def test_one_that_hangs_is_ended(notifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:

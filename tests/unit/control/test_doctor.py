@@ -109,7 +109,12 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "fail",
         "unlock",
     ),
-    "key of another inventory": (facts(status=STATUS | {"key_trouble": "made with 0xB"}), "key", "fail", ""),
+    "key of another inventory": (
+        facts(status=STATUS | {"key_trouble": "made with 0xB"}),
+        "key",
+        "fail",
+        "restart aleph-agentd",
+    ),
     "system key": (
         facts(status=None, installation=replace(WELL_INSTALLED, kind="system")),
         "key",

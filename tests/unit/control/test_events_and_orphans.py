@@ -1,5 +1,6 @@
 """`aleph-agentctl events` and `orphans`."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -22,7 +23,7 @@ def watcher(last_id):
         after = params.get("after_id", last_id)
         for number in range(after + 1, last_id + 1):
             connection.notify("event", EVENT | {"id": number})
-        return {"watching": True, "last_id": after}
+        return {"watching": True, "last_id": last_id}
 
     return watch
 
@@ -36,6 +37,22 @@ def test_no_follow_prints_what_there_is_and_ends(daemon, cli):
     assert cli.out == "3  2026-11-23 04:00:00 UTC  running  web (abababababababab): SSH answers\n"
     assert cli.run("events", "--no-follow", "--since", "3") == 0
     assert cli.out == ""
+
+
+def test_a_number_that_no_event_has_yet_is_followed_from_the_newest_one(daemon, cli):
+    """After a lost inventory numbers begin again: what comes is shown, not what comes after number 5000."""
+
+    def watch(connection, params):
+        if params:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(connection.notify, "event", EVENT | {"id": 4})
+            loop.call_later(0.3, connection.close)
+        return {"watching": True, "last_id": 3}
+
+    daemon.says("events.watch", watch)
+    assert cli.run("events", "--since", "5000") == 69
+    assert cli.out.startswith("4 ")
+    assert [params for _, params in daemon.asked] == [{}, {"after_id": 3}]
 
 
 def test_following_ends_well_with_ctrl_c(daemon, runtime_dir):

@@ -13,21 +13,40 @@ from aleph_agentd.control.notify import Listener
 HOSTILE = "box\n$(touch /tmp/owned);`id`\x1b[31m"
 
 
-def event(number: int, kind: str = "orphan", name: str = "box") -> dict[str, object]:
+def event(
+    number: int, kind: str = "orphan", name: str = "box", at: str = "2026-11-25T12:00:00Z"
+) -> dict[str, object]:
     """One as `events.watch` tells it."""
-    at = "2026-11-25T12:00:00Z"
     return {"id": number, "at": at, "kind": kind, "item_hash": "ab" * 32, "name": name, "text": "found"}
 
 
 def tells(*events: dict[str, object]):
     """A daemon that tells these events to whoever watches, and hangs up."""
+    newest = [0]
 
     def watch(connection, _params):
         loop = asyncio.get_running_loop()
+        last_id, newest[0] = newest[0], max(int(one["id"]) for one in events)
         for one in events:
             loop.call_soon(connection.notify, "event", one)
         loop.call_later(0.2, connection.close)
-        return {"watching": True, "last_id": 0}
+        return {"watching": True, "last_id": last_id}
+
+    return watch
+
+
+def has(*events: dict[str, object]):
+    """A daemon with these events in its inventory: it tells those after the one asked for, and hangs up."""
+
+    def watch(connection, params):
+        newest = max(int(one["id"]) for one in events)
+        after = params.get("after_id", newest)
+        loop = asyncio.get_running_loop()
+        for one in events:
+            if int(one["id"]) > after:
+                loop.call_soon(connection.notify, "event", one)
+        loop.call_later(0.3, connection.close)
+        return {"watching": True, "last_id": newest}
 
     return watch
 
@@ -53,6 +72,28 @@ def test_events_are_told_once_over_reconnects_and_only_those_that_matter(daemon)
     assert [params for _, params in daemon.asked] == [{}, {"after_id": 3}]
 
 
+def test_after_a_lost_or_restored_inventory_what_is_new_is_told(daemon):
+    """Its numbers begin again; what was told before, or was before our time, is known by its instant."""
+    told = []
+
+    async def tell(notice):
+        told.append((notice.id, str(notice.cause)))
+
+    async def two_inventories():
+        listener = Listener(tell)
+        daemon.says("events.watch", tells(event(5000, at="2126-01-01T00:00:01Z")))
+        async with connected() as client:
+            await listener.follow(client)
+        restored = [event(1), event(2, at="2126-01-01T00:00:01Z")]
+        new = event(3, "approval_asked", at="2126-01-01T00:00:02Z")
+        daemon.says("events.watch", has(*restored, new))
+        async with connected() as client:
+            await listener.follow(client)
+
+    asyncio.run(two_inventories())
+    assert told == [(5000, "orphan_found"), (3, "approval_wanted")]
+
+
 def test_a_command_gets_the_notice_on_stdin_and_never_through_a_shell(daemon, tmp_path: Path):
     """What an agent called its VM is data."""
     program = tmp_path / "hook"
@@ -68,12 +109,16 @@ def test_a_command_gets_the_notice_on_stdin_and_never_through_a_shell(daemon, tm
     assert Path(f"{out}.args").read_text() == "1"
 
 
-def test_a_command_that_cannot_start_or_hangs_ends_nothing(daemon, tmp_path, monkeypatch):
+def test_a_command_that_cannot_start_or_hangs_ends_nothing(daemon, tmp_path, monkeypatch, capsys):
     """The next notice is tried all the same."""
     monkeypatch.setattr(notify, "COMMAND_S", 0.05)
-    daemon.says("events.watch", tells(event(1), event(2, "approval_asked")))
+    both = event(1), event(2, "approval_asked")
+    daemon.says("events.watch", tells(*both))
     asyncio.run(follow(notify._to_command([str(tmp_path / "nothing")])))
+    assert capsys.readouterr().err == f"{tmp_path}/nothing: No such file or directory\n" * 2
+    daemon.says("events.watch", tells(*both))
     asyncio.run(follow(notify._to_command(["sleep", "60"])))
+    assert capsys.readouterr().err == "sleep hangs, and is ended\n" * 2
 
 
 @pytest.mark.parametrize(

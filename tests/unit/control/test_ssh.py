@@ -26,6 +26,24 @@ def test_ssh_gets_the_address_that_the_daemon_knows_and_what_follows_the_name(da
     assert words[-6:] == ["-p", "24000", "root@127.0.0.2", "-A", "uname", "-a"]
 
 
+@pytest.mark.parametrize(
+    "words", [["df", "-h"], ["-v"], ["ls", "--help"], ["jq", "--json"], ["--", "df", "-h"]]
+)
+def test_what_follows_the_name_is_never_an_option_of_ours(daemon, cli, make_vm, started, words):
+    """Not even one that we have too."""
+    daemon.says("vms.get", make_vm())
+    assert cli.run("ssh", "web", *words) == 0
+    assert started[0][1][-len(words) - 1 :] == ["root@127.0.0.2", *words]
+
+
+def test_an_option_of_ssh_before_the_name_is_not_taken_for_the_name(daemon, cli, make_vm, started):
+    """It is named as the one that is wrong."""
+    daemon.says("vms.get", make_vm())
+    assert cli.run("ssh", "-A", "web") == 2
+    assert "-A" in cli.err
+    assert started == []
+
+
 def test_a_host_key_belongs_to_the_vm_and_not_to_its_address(daemon, cli, make_vm, started):
     """The next VM on the same port has another one, and no warning of an attack."""
     daemon.says("vms.get", make_vm())
@@ -61,7 +79,7 @@ def test_a_pinned_host_key_is_the_only_one_that_counts(daemon, cli, make_vm, sta
 def test_what_is_no_address_starts_nothing(daemon, cli, make_vm, started, hostile):
     """rules.md 18: whatever a CRN says is hostile, also when the daemon has let it through."""
     daemon.says("vms.get", make_vm(ssh_command=hostile))
-    assert cli.run("ssh", "web", "--json") == 1
+    assert cli.run("ssh", "--json", "web") == 1
     assert cli.json["error"]["code"] == "no_address"
     assert started == []
 
@@ -76,10 +94,13 @@ def test_a_host_key_of_another_form_is_no_host_key(daemon, cli, make_vm, started
     assert not [word for word in started[0][1] if "KnownHostsCommand" in word]
 
 
-def test_with_json_the_command_is_told_and_not_run(daemon, cli, make_vm, started):
+@pytest.mark.parametrize(
+    "words", [["--json", "ssh", "web"], ["ssh", "--json", "web"], ["ssh", "web", "--json"]]
+)
+def test_with_json_the_command_is_told_and_not_run(daemon, cli, make_vm, started, words):
     """For a program that starts it by itself."""
     daemon.says("vms.get", make_vm())
-    assert cli.run("ssh", "web", "--json") == 0
+    assert cli.run(*words) == 0
     assert cli.json["command"][-1] == "root@127.0.0.2"
     assert started == []
 

@@ -64,6 +64,30 @@ def test_what_the_daemon_does_not_know_is_called_unknown(daemon, cli):
     assert "not usable: file missing" in cli.out
 
 
+def test_a_balance_lasts_only_while_something_burns_it(daemon, cli):
+    """The runway is of the last look: what was burnt then may have ended."""
+    runway = {"runway": {"in_words": "73 days"}}
+    daemon.says("status", STATUS | runway)
+    cli.run("status")
+    assert "2.85 cr (US$0.0285) per hour; the balance lasts 73 days" in cli.out
+    daemon.says("status", STATUS | runway | {"burn_rate_per_hour": 0, "burn_rate_per_hour_usd": 0})
+    cli.run("status")
+    assert "per hour" in cli.out
+    assert "lasts" not in cli.out
+
+
+def test_a_sweep_that_saw_nothing_does_not_say_that_all_is_known(daemon, cli):
+    """A network that did not answer has compared nothing; before the first one nothing was looked at."""
+    nothing = {"at": "2026-11-23T04:00:00Z", "listed": 0, "orphans": 0, "trouble": "the network did not answer"}
+    daemon.says("status", STATUS | {"sweep": nothing})
+    cli.run("status")
+    assert "none of them compared" in cli.out
+    assert "all of them known" not in cli.out
+    daemon.says("status", STATUS | {"sweep": nothing | {"at": None}})
+    cli.run("status")
+    assert "not looked at yet" in cli.out
+
+
 def test_json_is_accepted_on_both_sides_of_the_verb(daemon, cli):
     """`--json status` and `status --json` are the same."""
     daemon.says("status", STATUS)

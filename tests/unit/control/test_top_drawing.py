@@ -165,6 +165,17 @@ def test_events_of_a_new_connection_are_not_shown_twice():
     assert [event["id"] for event in made.events] == [1, 2, 3, 4]
 
 
+def test_events_of_a_new_inventory_are_shown_although_their_numbers_begin_again():
+    """Those of the lost one are no part of its log."""
+    made = Board()
+    made.happened({"id": n} for n in (4999, 5000))
+    assert made.watch_from(5002) == 5000
+    assert made.watch_from(7) == 0
+    made.happened({"id": n} for n in (6, 7))
+    assert [event["id"] for event in made.events] == [6, 7]
+    assert made.watch_from(100) == 80
+
+
 @pytest.mark.parametrize(
     ("given", "width", "expected"),
     [

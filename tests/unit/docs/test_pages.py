@@ -5,6 +5,7 @@ import re
 import pytest
 
 from aleph_agentd.adapters.config import Settings
+from aleph_agentd.adapters.webhook import SIGNATURE, TIMESTAMP, signature
 from aleph_agentd.tools.base import Tool
 from support import tools_page
 from support.source import ROOT
@@ -49,7 +50,7 @@ def test_every_setting_has_its_place_in_the_table():
     assert missing == set()
 
 
-def test_the_example_of_a_tool_is_one(monkeypatch):
+def test_the_example_of_a_tool_is_one():
     """It runs where the real ones are."""
     page = (ROOT / "docs/writing-a-tool.md").read_text()
     [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -61,9 +62,6 @@ def test_the_example_of_a_tool_is_one(monkeypatch):
 
 def test_the_documented_way_to_verify_a_webhook_takes_ours_and_no_other():
     """Whoever copies it from the page is safe."""
-
-    from aleph_agentd.adapters.webhook import SIGNATURE, TIMESTAMP, signature
-
     page = (ROOT / "docs/operations.md").read_text()
     [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict = {}

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aleph_agentd.gateway import metrics_http
 from aleph_agentd.gateway.metrics_http import HOST, MAX_AT_ONCE, MAX_HEAD_BYTES, MetricsPage
+from aleph_agentd.ports import StoreTrouble
 
 
 async def _text() -> str:
@@ -111,3 +112,14 @@ async def test_without_a_port_nothing_listens() -> None:
     page = MetricsPage(None, _text)
     async with page.served():
         assert page.alerts() == []
+
+
+async def test_an_inventory_that_cannot_be_read_is_an_answer_too(port: int) -> None:
+    """Prometheus sees the daemon as down, and its alert fires; no traceback, no silence."""
+
+    async def broken() -> str:
+        raise StoreTrouble("the disk is away")
+
+    async with MetricsPage(port, broken).served():
+        status, _, text = await _get(f"http://{HOST}:{port}/metrics")
+    assert (status, text) == (503, "The inventory cannot be read.\n")

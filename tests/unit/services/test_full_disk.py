@@ -1,6 +1,7 @@
 """An inventory that cannot be written: creates and extends are refused, and VMs end all the same."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -191,3 +192,22 @@ async def test_an_unwritten_panic_can_be_lifted(
     await world.quiet()
     assert not world.services.freezes.panics()
     assert await world.inventory.freezes() == ()
+
+
+async def test_a_panic_that_is_said_while_freezes_are_lifted_stands(
+    world: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be written, and what is read back from the inventory does not tell of it."""
+    freezes = world.services.freezes
+    await freezes.freeze("a smell", "the owner")
+    read = world.inventory.freezes
+
+    async def meanwhile() -> Any:
+        written = await read()
+        disk.fill()
+        await freezes.panic("the owner")
+        return written
+
+    monkeypatch.setattr(world.inventory, "freezes", meanwhile)
+    await freezes.lift("the owner")
+    assert freezes.panics()

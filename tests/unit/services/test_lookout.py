@@ -95,3 +95,15 @@ async def test_a_vm_that_is_stuck_is_told_once(world: World) -> None:
     await world.services.lookout.run()
     [text] = await told(world, "stuck")
     assert text.startswith("box: teardown fails since")
+
+
+async def test_it_remembers_only_what_is_still_so(world: World) -> None:
+    """Else an agent that extends again and again would fill the memory."""
+    vm = await world.create(ttl_hours=0.2)
+    world.clock.forward(minutes=10)
+    lookout = world.services.lookout
+    await lookout.run()
+    assert len(lookout._written) == 1
+    await world.end(vm)
+    await lookout.run()
+    assert lookout._written == set()

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from aleph_agentd.domain.model import VmState
 from aleph_agentd.domain.notices import Cause, Notice
-from aleph_agentd.ports import NotTold
+from aleph_agentd.ports import NotTold, StoreTrouble
 from aleph_agentd.services import notifications
 from aleph_agentd.services.notifications import MOST_TRIES, QUEUE, Notifications
 from support.world import World
@@ -125,5 +124,25 @@ async def test_a_test_tells_what_the_webhook_said(world: World) -> None:
 
 async def test_without_a_webhook_nothing_runs(world: World) -> None:
     """It is off by default."""
-    await asyncio.wait_for(Notifications(world.inventory, None, world.clock).run(), 5)
-    assert await world.rows(VmState.RUNNING) == []
+    telling = Notifications(world.inventory, None, world.clock)
+    await world.inventory.record("orphan", "ab" * 32, "found", world.clock.now())
+    await asyncio.wait_for(telling.run(), 5)
+    assert telling.figures() == {"webhook": False, "told": 0, "waiting": 0, "dropped": 0, "trouble": ""}
+
+
+async def test_what_could_not_be_read_is_told_at_the_next_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although nothing was written in between."""
+    ear, telling = await listening(world)
+    await world.inventory.record("orphan", "ab" * 32, "found", world.clock.now())
+    with monkeypatch.context() as patch:
+
+        async def broken(*_: object) -> list[object]:
+            raise StoreTrouble("the disk is away")
+
+        patch.setattr(world.inventory, "events", broken)
+        with pytest.raises(StoreTrouble):
+            await telling.once()
+    await telling.once()
+    assert [notice.cause for notice in ear.heard] == [Cause.ORPHAN]

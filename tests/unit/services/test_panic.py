@@ -1,7 +1,5 @@
 """The button: everything under our key ends, known or not, and done means that the network says so."""
 
-import asyncio
-
 import pytest
 
 from aleph_agentd.domain.errors import Denied
@@ -96,10 +94,10 @@ async def test_a_tombstone_that_lives_again_is_buried_again(world: World) -> Non
     vm = await world.create()
     await world.end(vm)
     world.network.statuses[vm.item_hash] = MessageStatus.PROCESSED
+    assert world.network.billed() == [vm.item_hash]
     await world.services.panic.begin("the owner")
-    await until(lambda: world.network.billed() == [])
     await until(lambda: (p := world.services.panic.progress) and p.done)
-    await asyncio.sleep(0)
+    assert world.network.billed() == []
 
 
 async def test_a_tombstone_that_somebody_else_buries_first_does_not_stop_it(world: World) -> None:

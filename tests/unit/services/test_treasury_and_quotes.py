@@ -9,6 +9,7 @@ import pytest
 from aleph_agentd.domain.caller import SessionLimits
 from aleph_agentd.domain.errors import BadInput, Unavailable
 from aleph_agentd.domain.model import VmState
+from aleph_agentd.ports import KeyMissing
 from aleph_agentd.services import treasury as treasury_module
 from aleph_agentd.services.treasury import (
     MAX_QUOTES,
@@ -262,3 +263,15 @@ async def test_vms_under_our_key_that_we_did_not_make_take_slots_too(machine: An
         await world.services.sweeper.run()
         [objection] = await world.services.planner.objections(await world.plan(), ALICE)
         assert "max_concurrent_vms" in objection
+
+
+async def test_a_key_that_its_inventory_refuses_pays_for_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first use claims it; whoever only asks who pays gets an answer, not a mistake of ours."""
+
+    def refuse(_: Any) -> str:
+        raise KeyMissing("another daemon holds it")
+
+    monkeypatch.setattr(type(world.network), "address", property(refuse))
+    assert world.services.treasury.payer == ""

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import pwd
+import subprocess
+import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -208,3 +210,11 @@ def test_a_system_wide_daemon_is_used_where_there_is_no_other(machine: Machine, 
     assert launch(patch, ALEPH_AGENT_RUNTIME_DIR="").ask("ping", 1)["result"] == {}
     assert starts(home) == []
     daemon.stop()
+
+
+def test_whoever_types_it_is_told_what_it_is() -> None:
+    """Instead of a program that seems to hang, waiting for a client on a terminal."""
+    done = subprocess.run([sys.executable, "-m", "aleph_agent_mcp", "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "a client starts it" in done.stderr

@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from aleph_agentd.domain.errors import BadInput, Refusal
 from aleph_agentd.domain.model import VmState
-from aleph_agentd.ports import GuestTrouble
+from aleph_agentd.ports import GuestTrouble, Printed
 from aleph_agentd.services.inside import MOST_IN_ONE
 from aleph_agentd.tools.toolbox import Toolbox
 from support.fake_guests import FakeGuest, FakeGuests
@@ -71,14 +72,42 @@ async def test_more_of_the_output_is_read_by_its_offset(world: World, guests: Fa
     first = await _run(world, command="seq 3000")
     assert len(json.dumps(first)) < 2000
     assert "offset=0" in first["next"]
+    assert await _pages(world, first["job"]) == "".join(f"{n}\n" for n in range(1, 3001))
+
+
+async def _pages(world: World, job: str) -> str:
+    """All of its output, from offset to offset."""
     text, offset = "", 0
     while True:
-        page = await _run(world, job=first["job"], offset=offset)
+        page = await _run(world, job=job, offset=offset)
         text += page["stdout"].split("\n", 1)[1].rsplit("\n", 1)[0]
         if not (more := re.search(r"offset=(\d+)", page["next"])):
-            break
+            return text
         offset = int(more[1])
-    assert text == "".join(f"{n}\n" for n in range(1, 3001))
+
+
+async def test_a_page_breaks_neither_a_character_nor_an_escape(world: World, guests: FakeGuests) -> None:
+    """Its end is chosen so, and `offset` counts by it."""
+    await world.create(name="box")
+    line = "größen \x1b[38;5;196mrot\x1b[0m 😀\n"
+    job = await _prints(world, guests, line.encode() * 1000)
+    assert await _pages(world, job) == "größen rot 😀\n" * 1000
+
+
+async def test_a_vm_that_shows_less_than_it_says_ends_the_pages(world: World, guests: FakeGuests) -> None:
+    """No offset is given twice: who reads page by page would never end."""
+    await world.create(name="box")
+    job = await _prints(world, guests, b"some")
+    answer = guests.run
+
+    async def lie(door: Any, command: str, timeout_s: float, **more: Any) -> Any:
+        ran = await answer(door, command, timeout_s, **more)
+        nonce = ran.stdout.head.split()[0]
+        return replace(ran, stdout=Printed(nonce + b" done 0 99999999 0\n", b"", 0))
+
+    guests.run = lie  # type: ignore[method-assign]
+    page = await _run(world, job=job, offset=0)
+    assert "offset" not in page["next"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +126,6 @@ async def test_hostile_output_is_cut_stripped_and_fenced(
 ) -> None:
     """Below 2 kB, without what a terminal would obey, and only our own marks end the fence."""
     await world.create(name="box")
-    guests.at("127.0.0.1", 0)
     job = await _prints(world, guests, output)
     answer = await _run(world, job=job)
     shown = answer["stdout"]
@@ -111,7 +139,7 @@ async def test_hostile_output_is_cut_stripped_and_fenced(
 async def _prints(world: World, guests: FakeGuests, output: bytes) -> str:
     """A job that has printed this."""
     started = await _run(world, command="true")
-    [vm] = guests.vms.values() if len(guests.vms) == 1 else [v for v in guests.vms.values() if v.jobs]
+    [vm] = guests.vms.values()
     vm.jobs[started["job"]].out[:] = output
     return str(started["job"])
 
@@ -174,13 +202,12 @@ async def test_only_a_vm_that_runs_is_reached_and_the_next_call_is_named(
     refused = await _refusal(world, command="true")
     assert (refused.code, "aleph_list_my_vms" in refused.hint) == ("not_running", True)
     world.network.crn_does[vm.crn_hash] = "never_boots"
-    order = await world.order(name="slow")
+    await world.order(name="slow")
     await until(lambda: world.network.asked("notify"))
     rows = await world.rows(VmState.INTENDED, VmState.PROVISIONING)
     refused = await _refusal(world, item_hash=rows[-1].item_hash, command="true")
     assert (refused.code, "aleph_wait_vm" in refused.hint) == ("not_running", True)
     assert guests.ran == []
-    assert order
 
 
 async def test_the_audit_holds_the_hash_of_a_command_and_not_the_command(

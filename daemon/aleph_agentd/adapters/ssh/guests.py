@@ -30,6 +30,7 @@ _ISOLATED: dict[str, Any] = {
     "kbdint_auth": False,
     "host_based_auth": False,
     "preferred_auth": "publickey",
+    "compression_algs": ["none"],  # what is packed is bounded, what it unpacks to is not
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 Answer = dict[str, Any]
 
 KEPT_EVENTS = 100
+_PAST_EVENTS = 20
 
 
 @dataclass
@@ -58,6 +59,12 @@ class Board:
         for event in events:
             if event["id"] > self.last_event:
                 self.events.append(event)
+
+    def watch_from(self, newest: int) -> int:
+        """The id to watch after, a little in the past. What another inventory told, with other ids, is dropped."""
+        if newest < self.last_event:
+            self.events.clear()
+        return max(self.last_event, newest - _PAST_EVENTS, 0)
 
     @property
     def last_event(self) -> int:

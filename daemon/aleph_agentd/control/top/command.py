@@ -21,7 +21,7 @@ from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import Client
 
 POLL_S, DRAW_S, RETRY_S = 2.0, 1.0, 2.0
-_PAGE, _PAST_EVENTS = 200, 20
+_PAGE = 200
 
 
 @click.command
@@ -123,8 +123,7 @@ class Top:
 
     async def _watch(self, client: Client) -> None:
         newest = (await client.call("events.watch", {}, READ_S))["last_id"] or 0
-        seen = max(self.board.last_event, newest - _PAST_EVENTS)
-        await client.call("events.watch", {"after_id": seen}, READ_S)
+        await client.call("events.watch", {"after_id": self.board.watch_from(newest)}, READ_S)
         async for notice in client.notifications():
             if notice.method == "event":
                 self.board.happened([notice.params])
