@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from aleph_agentd import __version__
-from aleph_agentd.control import installed, installing, output, units
+from aleph_agentd.control import installed, installing, living, output, units
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.doctor.finding import ours
 from aleph_agentd.control.installing import Place, Record, works
@@ -23,6 +23,11 @@ SECRET = {"DATABASE_URL", "WEBHOOK_URL"}
 """A password or a token belongs into no unit, which `systemctl show` shows to everybody."""
 NOT_FOR_SYSTEM = {"PRIVATE_KEY_PATH"}
 """There the key is a credential, which systemd hands over."""
+POINTS_AT = {
+    *("NETWORK", "API_HOST", "API_HOSTS", "CRN_LIST_URL", "AGGREGATE_ADDRESS"),
+    *("PRIVATE_KEY_PATH", "INVENTORY_PATH", "HUMAN_ADDRESS"),
+}
+"""Under other values of these the daemon would not know, reach or be able to end the VMs that live."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ def install(system: bool, dry_run: bool, replace: bool) -> None:
     place = installing.place_of("system" if system else "user", os.environ)
     record = installing.read_record(place)
     carried = carry(os.environ, record.settings, place.kind)
+    _refuse_to_leave_vms(place, record, carried)
     sandbox = system or works("systemd-run", "--user", "--wait", "--quiet", "-p", "PrivateUsers=yes", "true")
     examined = _examined(place, carried)
     facts = installing.facts_of(examined, Path(sys.executable), carried.settings, place.kind)
@@ -75,6 +81,25 @@ def carry(environ: Mapping[str, str], before: Mapping[str, str], kind: units.Kin
         kept=tuple(sorted(settings.keys() - own.keys())),
         refused=tuple(sorted(secrets)),
     )
+
+
+def _refuse_to_leave_vms(place: Place, record: Record, carried: Carried) -> None:
+    """Another network, key or inventory only while no VM lives by the present ones. Raises Refusal."""
+    before, after = record.settings, carried.settings
+    names = [f"{installed.PREFIX}{name}" for name in sorted(POINTS_AT)]
+    changes = [name for name in names if before.get(name) != after.get(name)]
+    if not record.files or not changes:
+        return
+    keep = f"unset {' '.join(changes)} && {ours('aleph-agentctl', 'install', *place.flags)}"
+    try:
+        live, _ = living.live(place, record)
+    except Refusal as problem:
+        raise Refusal(
+            f"{', '.join(changes)} would change: {problem.message}", keep, code=problem.code
+        ) from None
+    if live:
+        why = f"{live} VMs live, and under another {', '.join(changes)} nobody would end them; nothing was changed"
+        raise Refusal(why, keep, code="vms_live")
 
 
 def _examined(place: Place, carried: Carried) -> Mapping[str, Any]:

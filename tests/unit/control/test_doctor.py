@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "fail",
         "unset ALEPH_AGENT_X",
     ),
-    "other environment": (facts(unseen=("ALEPH_AGENT_X",)), "environment", "warn", "install"),
+    "other environment": (facts(unseen=("ALEPH_AGENT_X",)), "environment", "warn", "unset them here"),
     "locked key": (
         facts(examined={"key": KEY | {"locked": True}}, status=STATUS | {"key_trouble": "locked"}),
         "key",
@@ -315,6 +315,19 @@ def test_a_fault_is_found_by_its_check_with_a_fix(fault: str):
     assert [one.level for one in found] == [level]
     assert fix in f"{found[0].fix} {found[0].advice}" and found[0].why
     assert found[0].fix or found[0].advice
+
+
+def test_no_printed_command_points_the_installed_daemon_at_what_this_shell_names():
+    """That shell may have been pointed at a test's network: only a person knows."""
+    found = [one for one in examine(facts(unseen=("ALEPH_AGENT_NETWORK",))) if one.level != "pass"]
+    assert [(one.check, one.fix) for one in found] == [("environment", "")]
+
+
+@pytest.mark.parametrize("installation", [Installation(own=True), Installation()])
+def test_a_daemon_in_the_foreground_has_no_sandbox_that_an_install_would_mend(installation):
+    """The install would restart another one, with the settings of this shell."""
+    told = facts(status=STATUS | {"sandbox": {}}, installation=installation)
+    assert "sandbox" not in {one.check for one in examine(told)}
 
 
 def test_unknown_is_never_well():

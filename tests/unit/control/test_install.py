@@ -146,6 +146,53 @@ def test_the_settings_of_this_shell_are_taken_over_by_name_kept_and_taken_out(cl
     assert "MAX_CONCURRENT_VMS" not in unit.read_text() + cli.out
 
 
+POINTS_AT = {
+    "NETWORK": "devnet",
+    "API_HOST": "http://localhost:1",
+    "API_HOSTS": "http://localhost:1,http://localhost:2",
+    "CRN_LIST_URL": "http://localhost:1/crns",
+    "AGGREGATE_ADDRESS": "0x1",
+    "PRIVATE_KEY_PATH": "/devnet/key",
+    "INVENTORY_PATH": "/devnet/i.db",
+    "HUMAN_ADDRESS": "0x2",
+}
+
+
+@pytest.mark.parametrize("name", POINTS_AT)
+def test_while_vms_live_no_install_takes_their_daemon_to_another_network_key_or_inventory(
+    cli, place, unit, daemon, monkeypatch, name
+):
+    """Nobody would end them. Without VMs it does, and back only in the same way."""
+    daemon.says("vms.list", {"total": 2})
+    cli.run("install")
+    before = unit.read_text(), place.record.read_text()
+    monkeypatch.setenv(f"ALEPH_AGENT_{name}", POINTS_AT[name])
+    STEPS.clear()
+    assert cli.run("install", "--replace") == 1
+    assert "2 VMs live" in cli.err and f"unset ALEPH_AGENT_{name} && " in cli.err
+    assert (unit.read_text(), place.record.read_text()) == before
+    assert {step[2] for step in STEPS} == {"is-active"}
+    daemon.says("vms.list", {"total": 0})
+    assert cli.run("install") == 0 and f"ALEPH_AGENT_{name}=" in unit.read_text()
+    daemon.says("vms.list", {"total": 1})
+    monkeypatch.setenv(f"ALEPH_AGENT_{name}", "")
+    assert cli.run("install") == 1 and "1 VMs live" in cli.err
+
+
+def test_while_nobody_says_whether_vms_live_no_install_takes_the_daemon_elsewhere(
+    cli, place, examined, monkeypatch
+):
+    """Unknown is not none; what names no network, key or inventory may change."""
+    cli.run("install")
+    examined["inventory"] = {"exists": True, "quick_check": "malformed"}
+    monkeypatch.setenv("ALEPH_AGENT_MAX_CONCURRENT_VMS", "3")
+    assert cli.run("install") == 0
+    monkeypatch.setenv("ALEPH_AGENT_NETWORK", "devnet")
+    assert cli.run("install", "--json") == 1
+    assert cli.json["error"]["code"] == "vms_unknown"
+    assert "ALEPH_AGENT_NETWORK would change" in cli.json["error"]["message"]
+
+
 def test_it_is_not_uninstalled_while_vms_live(cli, place, unit, daemon):
     """The way out is printed."""
     daemon.says("vms.list", {"total": 2})

@@ -21,10 +21,12 @@ def configuration(facts: Facts) -> Iterator[Finding]:
     else:
         yield well("configuration", _origin(facts, path))
     if facts.unseen:
+        install = ours("aleph-agentctl", "install", *facts.installation.flags)
         yield warn(
             "environment",
             f"this shell sets {', '.join(facts.unseen)}: the installed daemon has other values or none",
-            ours("aleph-agentctl", "install", *facts.installation.flags),
+            # No command: pasted from a shell that points at a test's network it would take the daemon away from its VMs.
+            advice=f"unset them here; or, if the daemon is to have them: {install}",
         )
 
 

@@ -23,7 +23,8 @@ def lingering(facts: Facts) -> Iterator[Finding]:
 
 def sandbox(facts: Facts) -> Iterator[Finding]:
     """What the kernel enforces on the running daemon, as it finds it itself."""
-    if facts.status is None:
+    if facts.status is None or not facts.installation.unit:
+        # What one in the foreground may do, no unit decides.
         return
     found = facts.status.get("sandbox")
     fix = ours("aleph-agentctl", "install", *facts.installation.flags, "--replace")
