@@ -12,7 +12,7 @@ import click
 from aleph_agentd import __version__
 from aleph_agentd.control import installed, installing, living, output, units
 from aleph_agentd.control.doctor import gather_machine
-from aleph_agentd.control.doctor.finding import ours
+from aleph_agentd.control.doctor.finding import manage, ours
 from aleph_agentd.control.installing import Place, Record, works
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.domain.errors import Refusal
@@ -60,7 +60,7 @@ def install(system: bool, dry_run: bool, replace: bool) -> None:
     if changed and not replace:
         raise Refusal(
             f"changed by hand, and not overwritten: {', '.join(map(str, changed))}",
-            ours("aleph-agentctl", "install", *place.flags, "--replace"),
+            manage(place.kind, "install", "--replace"),
             code="changed_by_hand",
         )
     new = Record(settings=carried.settings, version=__version__, sandbox=sandbox)
@@ -90,7 +90,7 @@ def _refuse_to_leave_vms(place: Place, record: Record, carried: Carried) -> None
     changes = [name for name in names if before.get(name) != after.get(name)]
     if not record.files or not changes:
         return
-    keep = f"unset {' '.join(changes)} && {ours('aleph-agentctl', 'install', *place.flags)}"
+    keep = f"unset {' '.join(changes)} && {manage(place.kind, 'install')}"
     try:
         live, _ = living.live(place, record)
     except Refusal as problem:
@@ -142,7 +142,7 @@ def _apply(
 
 def _accounts() -> None:
     if os.getuid():
-        raise Refusal("a system install needs root", "sudo aleph-agentctl install --system")
+        raise Refusal("a system install needs root", manage("system", "install"))
     for group in (units.AGENTS, units.OWNERS):
         installing.run("groupadd", "--system", "--force", group)
     if not works("id", units.USER):
@@ -157,7 +157,7 @@ def _names(texts: Mapping[Path, str], *suffixes: str) -> list[str]:
 
 def _tell(place: Place, texts: Mapping[Path, str], done: Mapping[str, Any], carried: Carried) -> None:
     lingering = place.kind == "system" or gather_machine.lingering()
-    undo = ours("aleph-agentctl", "uninstall", *place.flags)
+    undo = manage(place.kind, "uninstall")
     if as_json():
         files = {str(path): text for path, text in texts.items()}
         names = {"taken": carried.taken, "kept": carried.kept, "refused": carried.refused}
@@ -192,6 +192,6 @@ def _tell_settings(carried: Carried, place: Place) -> None:
         output.say(f"taken over from this shell into the unit: {', '.join(carried.taken)}", "yellow")
     if carried.kept:
         output.say(f"kept from the last install: {', '.join(carried.kept)}")
-        output.say(f"  to take one out: NAME= {ours('aleph-agentctl', 'install', *place.flags)}")
+        output.say(f"  to take one out: {manage(place.kind, 'install', without='NAME')}")
     for name in carried.refused:
         output.say(f"not taken over: {name} holds a password; it belongs into config.toml", "yellow")

@@ -49,11 +49,6 @@ class Installation:
         """What speaks to its manager, for whoever reads a fix."""
         return ("systemctl", "--user") if self.kind == "user" else ("sudo", "systemctl")
 
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """What `install` is told to mean it."""
-        return ("--system",) if self.kind == "system" else ()
-
 
 def look(environ: Mapping[str, str]) -> Installation:
     """Ask both managers, the user's own first; where nothing is loaded, tell what an install left behind."""

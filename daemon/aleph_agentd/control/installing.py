@@ -44,11 +44,6 @@ class Place:
         """The command that speaks to the manager."""
         return ("systemctl", "--user") if self.kind == "user" else ("systemctl",)
 
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """What our own commands are told to mean this place."""
-        return ("--system",) if self.kind == "system" else ()
-
 
 def place_of(kind: units.Kind, environ: Mapping[str, str]) -> Place:
     """The system's place, or this user's."""

@@ -7,7 +7,7 @@ import click
 
 from aleph_agentd.control import freeze, installing, living, output
 from aleph_agentd.control.daemon import with_daemon
-from aleph_agentd.control.doctor.finding import command, ours
+from aleph_agentd.control.doctor.finding import command, manage, ours
 from aleph_agentd.control.installing import Place, Record, works
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.domain.errors import Refusal
@@ -55,8 +55,10 @@ def _refuse_while_vms_live(place: Place, live: int, away: str) -> None:
 
 
 def _way_out(place: Place, away: str) -> str:
-    panic = ours("aleph-agentctl", "uninstall", *place.flags, "--panic")
-    start = command(*place.systemctl, "restart", installing.SERVICE)
+    panic = manage(place.kind, "uninstall", "--panic")
+    start = command(
+        *(("sudo",) if place.kind == "system" else ()), *place.systemctl, "restart", installing.SERVICE
+    )
     return f"{start} && {panic}" if away else panic
 
 

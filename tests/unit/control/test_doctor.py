@@ -1,8 +1,11 @@
 """`doctor`: each check decides on facts alone; the whole of it works with the daemon down."""
 
+import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -328,6 +331,66 @@ def test_a_daemon_in_the_foreground_has_no_sandbox_that_an_install_would_mend(in
     """The install would restart another one, with the settings of this shell."""
     told = facts(status=STATUS | {"sandbox": {}}, installation=installation)
     assert "sandbox" not in {one.check for one in examine(told)}
+
+
+SYSTEM = replace(WELL_INSTALLED, kind="system")
+OF_THE_SYSTEM: dict[str, tuple[Facts, str, str]] = {
+    # the fault: the facts, the check, what stands after the program
+    "units gone": (
+        facts(installation=Installation(kind="system", files={"/u/x": "missing"})),
+        "units",
+        "install --system",
+    ),
+    "units changed": (
+        facts(installation=replace(SYSTEM, files={"/u/x": "changed"})),
+        "units",
+        "install --system --replace",
+    ),
+    "units of another version": (
+        facts(installation=replace(SYSTEM, version="0.0.1")),
+        "units",
+        "install --system",
+    ),
+    "down": (facts(status=None, installation=SYSTEM), "daemon", "install --system"),
+    "no sandbox": (
+        facts(status=STATUS | {"sandbox": SANDBOX | {"seccomp": False}}, installation=SYSTEM),
+        "sandbox",
+        "install --system --replace",
+    ),
+    "other environment": (
+        facts(unseen=("ALEPH_AGENT_X",), installation=SYSTEM),
+        "environment",
+        "install --system",
+    ),
+    "wrong variable": (
+        facts(
+            installation=replace(SYSTEM, settings={"ALEPH_AGENT_X": "1"}),
+            examined={"settings": None, "config_trouble": "x", "config_variable": "ALEPH_AGENT_X"},
+        ),
+        "configuration",
+        "install --system",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OF_THE_SYSTEM)
+def test_what_mends_a_system_installation_is_said_to_root_with_the_full_path(fault: str):
+    """An ordinary user may not, and sudo's PATH has no program of ours."""
+    told, check, words = OF_THE_SYSTEM[fault]
+    found = next(one for one in examine(told) if one.check == check and one.level != "pass")
+    before = "sudo env ALEPH_AGENT_X=" if fault == "wrong variable" else "sudo"
+    assert f"{before} {Path(sys.executable).with_name('aleph-agentctl')} {words}" in (
+        f"{found.fix} {found.advice}"
+    )
+    assert "systemctl --user" not in found.advice
+
+
+def test_what_a_projects_file_starts_is_corrected_in_that_file(monkeypatch):
+    """The client's own command writes to another one."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    broken = ClientFacts(client="Claude Code", path="/p/.mcp.json", programs=(("/gone", False),))
+    found = next(one for one in examine(facts(clients=(broken,))) if one.check == "client Claude Code")
+    assert not found.fix and "/p/.mcp.json" in found.advice and "bin/aleph-agent-mcp" in found.advice
 
 
 def test_unknown_is_never_well():

@@ -51,9 +51,7 @@ def test_the_system_unit_is_looked_at_where_the_user_has_none(manager):
     """Its commands need root."""
     manager["systemctl show aleph-agentd.service"] = SHOWN
     found = installed.look({})
-    assert (
-        found.kind == "system" and found.systemctl == ("sudo", "systemctl") and found.flags == ("--system",)
-    )
+    assert found.kind == "system" and found.systemctl == ("sudo", "systemctl")
 
 
 def test_without_a_unit_this_shell_is_what_the_daemon_would_get(manager, tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from aleph_agentd.control import units
 from aleph_agentd.control.doctor.facts import Facts
-from aleph_agentd.control.doctor.finding import Finding, aside, command, fail, ours, warn, well
+from aleph_agentd.control.doctor.finding import Finding, aside, command, fail, manage, ours, warn, well
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com ", "sk-ecdsa-sha2-")
 _FEWEST_WORDS = 2
@@ -21,7 +21,7 @@ def configuration(facts: Facts) -> Iterator[Finding]:
     else:
         yield well("configuration", _origin(facts, path))
     if facts.unseen:
-        install = ours("aleph-agentctl", "install", *facts.installation.flags)
+        install = manage(facts.installation.kind, "install")
         yield warn(
             "environment",
             f"this shell sets {', '.join(facts.unseen)}: the installed daemon has other values or none",
@@ -47,7 +47,7 @@ def _mend(facts: Facts, path: str) -> dict[str, str]:
             "advice": f"line {line} becomes a comment and its default holds; or correct it by hand",
         }
     if variable and variable in facts.installation.settings:
-        return {"fix": f"{variable}= {ours('aleph-agentctl', 'install', *facts.installation.flags)}"}
+        return {"fix": manage(facts.installation.kind, "install", without=variable)}
     if variable:
         return {"fix": f"unset {variable}"}
     return {"advice": f"correct {path} by hand"}

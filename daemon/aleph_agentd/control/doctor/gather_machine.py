@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aleph_agentd import runtime_dir
-from aleph_agentd.control.doctor.facts import Answer, ClientFacts, MachineFacts
+from aleph_agentd.control.doctor.facts import PROJECT_FILE, Answer, ClientFacts, MachineFacts
 
 WAIT_S = 10.0
 MAX_FILE = 16 * 2**20
@@ -125,7 +125,7 @@ def clients() -> tuple[ClientFacts, ...]:
     home = Path.home()
     places = [
         ("Claude Code", Path(os.environ.get("CLAUDE_CONFIG_DIR", home)) / ".claude.json"),
-        ("Claude Code", Path.cwd() / ".mcp.json"),
+        ("Claude Code", Path.cwd() / PROJECT_FILE),
         ("Claude Desktop", home / ".config/Claude/claude_desktop_config.json"),
         ("Claude Desktop", home / "Library/Application Support/Claude/claude_desktop_config.json"),
     ]
