@@ -48,7 +48,8 @@ class Carried:
 def install(system: bool, dry_run: bool, replace: bool) -> None:
     """Install aleph-agentd as a service: it starts with the first connection, and is kept alive."""
     place = installing.place_of("system" if system else "user", os.environ)
-    record = installing.read_record(place)
+    options = {"--dry-run": dry_run, "--replace": replace, "--json": as_json()}
+    record = installing.read_record(place, "install", *(name for name, given in options.items() if given))
     carried = carry(os.environ, record.settings, place.kind)
     _refuse_to_leave_vms(place, record, carried)
     sandbox = system or works("systemd-run", "--user", "--wait", "--quiet", "-p", "PrivateUsers=yes", "true")

@@ -21,7 +21,8 @@ from aleph_agentd.gateway.rpc.client import DaemonUnreachable
 def uninstall(system: bool, panic: bool) -> None:
     """Remove what `install` wrote, and nothing else: inventory, key and settings stay."""
     place = installing.place_of("system" if system else "user", os.environ)
-    record = installing.read_record(place)
+    options = {"--panic": panic, "--json": as_json()}
+    record = installing.read_record(place, "uninstall", *(name for name, given in options.items() if given))
     if not record.files:
         raise Refusal(f"nothing is installed: there is no {place.record}", code="not_installed")
     if panic:

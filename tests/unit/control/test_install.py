@@ -1,6 +1,8 @@
 """`install`, `uninstall`: what is written, recorded and left alone. With a real manager: tests/systemd/install."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +278,46 @@ def test_units_whose_files_are_gone_can_be_uninstalled(cli, place, unit, examine
     unit.unlink()
     assert cli.run("uninstall") == 0
     assert not (wants / unit.name).is_symlink() and not place.record.exists()
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is another account's: nobody but that one may read it, whoever runs this test."""
+
+    def refuse(path: Path, *_: Any, **__: Any) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+
+
+@pytest.mark.parametrize(
+    "words", [("install",), ("install", "--dry-run"), ("uninstall",), ("uninstall", "--panic")]
+)
+def test_a_record_that_only_root_may_read_is_left_where_it_is_and_root_repeats_the_command(
+    cli, place, closed, words
+):
+    """Without its record nothing could be undone."""
+    assert cli.run(words[0], "--system", *words[1:]) == 1
+    program = Path(sys.executable).with_name("aleph-agentctl")
+    rest = " ".join(words[1:])
+    assert f"next: sudo {program} {words[0]} --system {rest}".strip() in cli.err and "mv " not in cli.err
+
+
+def test_ones_own_record_that_one_may_not_read_is_made_ones_own_again(cli, place, closed):
+    """As root the command would mean root's own units."""
+    assert cli.run("uninstall") == 1
+    assert f"next: sudo chown -R {os.getuid()} {place.state}" in cli.err
+
+
+def test_a_record_that_is_none_is_taken_aside_and_one_that_no_disk_gives_back_stays(cli, place):
+    """The printed command keeps an older copy too."""
+    place.state.mkdir(parents=True)
+    place.record.write_text("{")
+    assert cli.run("uninstall") == 1
+    assert f"next: mv --backup=numbered {place.record} {place.record}.unusable" in cli.err
+    place.record.unlink()
+    place.record.mkdir()
+    assert cli.run("uninstall") == 1 and "next:" not in cli.err
 
 
 def test_nothing_installed_is_told(cli, place):
