@@ -49,6 +49,8 @@ def install(system: bool, dry_run: bool, replace: bool) -> None:
     """Install aleph-agentd as a service: it starts with the first connection, and is kept alive."""
     place = installing.place_of("system" if system else "user", os.environ)
     options = {"--dry-run": dry_run, "--replace": replace, "--json": as_json()}
+    if not dry_run:
+        installing.require_manager(place)
     record = installing.read_record(place, "install", *(name for name, given in options.items() if given))
     carried = carry(os.environ, record.settings, place.kind)
     _refuse_to_leave_vms(place, record, carried)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from aleph_agentd import private_files, runtime_dir
 from aleph_agentd.control import units
-from aleph_agentd.control.doctor.finding import aside, command, manage
+from aleph_agentd.control.doctor.finding import aside, command, manage, ours
 from aleph_agentd.domain.errors import Refusal
 
 RECORD = "install.json"
@@ -185,6 +185,15 @@ def remove(record: Record) -> tuple[list[str], list[str]]:
             if link.is_symlink() and not link.exists():
                 link.unlink()
     return removed, kept
+
+
+def require_manager(place: Place) -> None:
+    """Raises Refusal where no systemd answers: in a container, or under an account that `su` changed to."""
+    try:
+        run(*place.systemctl, "show-environment")
+    except Refusal as problem:
+        why = f"no systemd answers here: {problem.message}"
+        raise Refusal(why, f"without systemd: {ours('aleph-agentd', 'run')}", code="no_systemd") from None
 
 
 def run(*words: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from aleph_agentd.control import freeze, installing, living, output
-from aleph_agentd.control.daemon import with_daemon
+from aleph_agentd.control.daemon import ask, with_daemon
 from aleph_agentd.control.doctor.finding import command, manage, ours
 from aleph_agentd.control.installing import Place, Record, works
 from aleph_agentd.control.verb import as_json, json_option
@@ -25,37 +25,65 @@ def uninstall(system: bool, panic: bool) -> None:
     record = installing.read_record(place, "uninstall", *(name for name, given in options.items() if given))
     if not record.files:
         raise Refusal(f"nothing is installed: there is no {place.record}", code="not_installed")
+    managed = _is_managed(place)
     if panic:
-        _panic(place)
-    _refuse_while_vms_live(place, *living.live(place, record))
-    _stop(place, record)
-    _disable(place, record)
+        _panic(place, managed)
+    _refuse_while_vms_live(place, *living.live(place, record), managed)
+    if managed:
+        _stop(place, record)
+        _disable(place, record)
     removed, kept = installing.remove(record)
-    installing.run(*place.systemctl, "daemon-reload")
+    if managed:
+        installing.run(*place.systemctl, "daemon-reload")
     place.record.unlink()
     _tell_removed(removed, kept, place)
 
 
-def _panic(place: Place) -> None:
+def _is_managed(place: Place) -> bool:
+    """Whether systemd answers. What runs where it does not cannot be stopped, and keeps its units. Raises Refusal."""
+    try:
+        installing.require_manager(place)
+    except Refusal as problem:
+        try:
+            ask("hello", None, living.ASK_S, place.control_socket)
+        except DaemonUnreachable:
+            return False
+        except Refusal:
+            pass
+        why = f"aleph-agentd runs, and can be stopped only by you: {problem.message}; nothing was removed"
+        raise Refusal(why, _reach(place), code=problem.code) from None
+    return True
+
+
+def _reach(place: Place) -> str:
+    """Who came by `su` has no manager in the environment."""
+    again = manage(place.kind, "uninstall")
+    return f"XDG_RUNTIME_DIR=/run/user/{os.getuid()} {again}" if place.kind == "user" else again
+
+
+def _panic(place: Place, managed: bool) -> None:
     try:
         if with_daemon(freeze.panic_until_done, place.control_socket):
             raise Refusal("the panic is not done, and nothing was removed", ours("aleph-agentctl", "vms"))
     except DaemonUnreachable as problem:
-        problem.hint = _way_out(place, problem.message)
+        problem.hint = _way_out(place, problem.message, managed)
         raise
 
 
-def _refuse_while_vms_live(place: Place, live: int, away: str) -> None:
+def _refuse_while_vms_live(place: Place, live: int, away: str, managed: bool = True) -> None:
     if live:
         by = " by the inventory" if away else ""
         raise Refusal(
             f"{live} VMs live{by}, and nobody would end them; nothing was removed",
-            _way_out(place, away),
+            _way_out(place, away, managed),
             code="vms_live",
         )
 
 
-def _way_out(place: Place, away: str) -> str:
+def _way_out(place: Place, away: str, managed: bool) -> str:
+    if not managed:
+        run, end = ours("aleph-agentd", "run"), ours("aleph-agentctl", "panic")
+        return f"without systemd: {run}; then, from another shell: {end}"
     panic = manage(place.kind, "uninstall", "--panic")
     start = command(
         *(("sudo",) if place.kind == "system" else ()), *place.systemctl, "restart", installing.SERVICE

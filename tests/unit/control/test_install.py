@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from aleph_agentd.control import install, installing, living, uninstall
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.installing import Place, place_of
+from aleph_agentd.domain.errors import Refusal
 
 STEPS: list[tuple[str, ...]] = []
 """What the manager was told."""
@@ -75,6 +77,61 @@ def test_a_dry_run_changes_nothing(cli, place):
     assert cli.run("install", "--dry-run", "--json") == 0
     assert any("ExecStart=" in text for text in cli.json["files"].values())
     assert not place.folder.exists() and not place.state.exists()
+
+
+@pytest.fixture
+def unmanaged(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Takes the manager away."""
+
+    def refuse(*words: str) -> None:
+        STEPS.append(words)
+        raise Refusal(f"{' '.join(words)} failed (1): Failed to connect to bus", code="failed")
+
+    def take_away() -> None:
+        monkeypatch.setattr(installing, "run", refuse)
+        for module in (install, uninstall, living):
+            monkeypatch.setattr(module, "works", lambda *words: bool(STEPS.append(words)))
+
+    return take_away
+
+
+def test_without_a_manager_nothing_is_written_and_the_way_without_systemd_is_named(cli, place, unmanaged):
+    """A dry run shows the units all the same."""
+    unmanaged()
+    assert cli.run("install") == 1
+    assert "Failed to connect to bus" in cli.err and "aleph-agentd run" in cli.err
+    assert not place.folder.exists() and not place.state.exists()
+    assert cli.run("install", "--dry-run") == 0
+
+
+def test_what_an_install_left_is_removed_without_a_manager_too(cli, place, unit, unmanaged, examined):
+    """By the inventory nobody lives; no step is tried that only a manager could take, and no link is left."""
+    cli.run("install")
+    examined["inventory"] = {"exists": True, "live": 1}
+    wants = place.folder / "default.target.wants"
+    wants.mkdir()
+    (wants / unit.name).symlink_to(unit)
+    unmanaged()
+    assert cli.run("uninstall") == 1 and unit.exists()
+    assert "1 VMs live" in cli.err and "aleph-agentd run; then" in cli.err and "systemctl" not in cli.err
+    examined["inventory"] = {"exists": False}
+    STEPS.clear()
+    assert cli.run("uninstall") == 0
+    assert not place.record.exists() and not any(path.is_file() for path in place.folder.iterdir())
+    assert not (wants / unit.name).is_symlink()
+    assert {step[2] for step in STEPS} <= {"is-active", "show-environment"}
+
+
+def test_a_daemon_that_runs_without_a_manager_keeps_its_units(cli, place, unit, unmanaged, examined, daemon):
+    """It could not be stopped: who came by `su` has its manager elsewhere, and is told how to reach it."""
+    daemon.says("hello", {})
+    cli.run("install")
+    examined["inventory"] = {"exists": True, "live": 0}
+    unmanaged()
+    assert cli.run("uninstall") == 1 and unit.exists() and place.record.exists()
+    assert f"next: XDG_RUNTIME_DIR=/run/user/{os.getuid()} aleph-agentctl uninstall" in cli.err.replace(
+        str(Path(sys.executable).parent) + "/", ""
+    )
 
 
 def test_what_is_written_is_recorded_and_exactly_that_is_removed(cli, place, daemon):
@@ -173,7 +230,7 @@ def test_while_vms_live_no_install_takes_their_daemon_to_another_network_key_or_
     assert cli.run("install", "--replace") == 1
     assert "2 VMs live" in cli.err and f"unset ALEPH_AGENT_{name} && " in cli.err
     assert (unit.read_text(), place.record.read_text()) == before
-    assert {step[2] for step in STEPS} == {"is-active"}
+    assert {step[2] for step in STEPS} == {"show-environment", "is-active"}
     daemon.says("vms.list", {"total": 0})
     assert cli.run("install") == 0 and f"ALEPH_AGENT_{name}=" in unit.read_text()
     daemon.says("vms.list", {"total": 1})
