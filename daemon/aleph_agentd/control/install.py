@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from aleph_agentd import __version__
-from aleph_agentd.control import installed, installing, living, output, units
+from aleph_agentd.control import boundary, installed, installing, living, output, units
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.doctor.finding import manage, ours
 from aleph_agentd.control.installing import Place, Record, works
@@ -50,7 +50,7 @@ def install(system: bool, dry_run: bool, replace: bool) -> None:
     place = installing.place_of("system" if system else "user", os.environ)
     options = {"--dry-run": dry_run, "--replace": replace, "--json": as_json()}
     if not dry_run:
-        installing.require_manager(place)
+        _require(place)
     record = installing.read_record(place, "install", *(name for name, given in options.items() if given))
     carried = carry(os.environ, record.settings, place.kind)
     _refuse_to_leave_vms(place, record, carried)
@@ -84,6 +84,16 @@ def carry(environ: Mapping[str, str], before: Mapping[str, str], kind: units.Kin
         kept=tuple(sorted(settings.keys() - own.keys())),
         refused=tuple(sorted(secrets)),
     )
+
+
+def _require(place: Place) -> None:
+    """What must be so before anything is written. Raises Refusal."""
+    if place.kind == "system":
+        # First: what it refuses is no code to run with sudo either.
+        boundary.require_closed()
+        if os.getuid():
+            raise Refusal("a system install needs root", manage("system", "install"))
+    installing.require_manager(place)
 
 
 def _refuse_to_leave_vms(place: Place, record: Record, carried: Carried) -> None:
@@ -144,8 +154,6 @@ def _apply(
 
 
 def _accounts() -> None:
-    if os.getuid():
-        raise Refusal("a system install needs root", manage("system", "install"))
     for group in (units.AGENTS, units.OWNERS):
         installing.run("groupadd", "--system", "--force", group)
     if not works("id", units.USER):
@@ -185,9 +193,18 @@ def _tell(place: Place, texts: Mapping[Path, str], done: Mapping[str, Any], carr
         linger = f"loginctl enable-linger {gather_machine.user()}"
         output.say(f"after your last logout nobody ends VMs; next: {linger}", "yellow")
     if place.kind == "system":
+        if done["dry_run"]:
+            _tell_boundary()
         sealed = units.ENCRYPTED_STORE / units.CREDENTIAL
         output.say(f"the key, as root: systemd-creds encrypt --name={units.CREDENTIAL} KEYFILE {sealed}")
     output.say(f"to undo it: {undo}")
+
+
+def _tell_boundary() -> None:
+    try:
+        boundary.require_closed()
+    except Refusal as refusal:
+        output.say(f"it would be refused: {refusal.message}; next: {refusal.hint}", "yellow")
 
 
 def _tell_settings(carried: Carried, place: Place) -> None:
