@@ -46,8 +46,10 @@ def _see(path: Path, seen: set[Path]) -> None:
 
 def _target(path: Path) -> Iterator[Path]:
     # Each link of a chain: who may change one in the middle decides where it ends.
-    if path.is_symlink():
+    try:
         yield path.parent / path.readlink()
+    except OSError:
+        return
 
 
 def _is_open(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aleph_agentd.control import install, installing, living, uninstall
+from aleph_agentd.control import boundary, install, installing, living, uninstall
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.installing import Place, place_of
 from aleph_agentd.domain.errors import Refusal
@@ -339,12 +339,13 @@ def test_units_whose_files_are_gone_can_be_uninstalled(cli, place, unit, examine
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record is another account's: nobody but that one may read it, whoever runs this test."""
+    """The record is another account's: nobody but that one may read it, whoever runs this test from whatever code."""
 
     def refuse(path: Path, *_: Any, **__: Any) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(boundary, "open_to_others", lambda _: [])
 
 
 @pytest.mark.parametrize(
