@@ -49,14 +49,16 @@ async def sh(io: Io, arguments: list[str]) -> int:
 
 
 async def _serve(io: Io, words: list[str]) -> int:
-    if len(words) != 5:
-        raise UsageError("five words")
+    if len(words) != 6:
+        raise UsageError("six words")
     nonce, verb, name = words[:3]
     tenths, offset = number(words[3]), int(number(words[4]))
-    line, jobs = to_text(await io.read()), io.shell.jobs
+    line, jobs = (await io.read()).rstrip(b"\n"), io.shell.jobs
+    if verb == "start" and name not in jobs and len(line) != number(words[5]):
+        return io.fail("not begun: only a part of it came")
     if verb == "start" and name not in jobs and len(jobs) < MOST_JOBS:
         jobs[name] = job = Job()
-        job.task = asyncio.create_task(job.run(_fresh(io.shell), line))
+        job.task = asyncio.create_task(job.run(_fresh(io.shell), to_text(line)))
     found = jobs.get(name)
     if found is None or found.task is None:
         io.print(f"{nonce} none - 0 0\n")

@@ -1,5 +1,6 @@
 """What the services build on, in VMs of every kind: the fake of the tests, and devnet's guests over real SSH."""
 
+import asyncio
 import secrets
 import shlex
 from collections.abc import AsyncIterator
@@ -31,7 +32,7 @@ class Inside:
     ) -> JobReport:
         """One call of the job script."""
         nonce = secrets.token_hex(8)
-        line = line_for(nonce, verb, job, wait_s, offset)
+        line = line_for(nonce, verb, job, wait_s, offset, command.encode())
         ran = await self.guests.run(self.door, line, WITHIN_S, stdin=command.encode())
         report = report_of(ran.stdout.head + ran.stdout.tail, nonce, offset)
         assert report is not None, ran
@@ -68,6 +69,37 @@ async def test_a_job_leaves_its_output_and_exit_code_and_starts_once(inside: Ins
         report = await inside.job("start", job, "echo x >> log; cat log; cat missing; exit 7", WITHIN_S / 2)
         assert (report.state, report.exit_code, report.out.head) == ("done", 7, b"x\n")
         assert b"missing" in report.err.head
+
+
+async def test_a_command_that_came_in_part_never_runs(inside: Inside) -> None:
+    """Cut anywhere: a connection that breaks off ends the stream, too. Sent whole, it runs, and once."""
+    job, command = new(), "echo é >> log\necho x >> log; cat log".encode()
+    line = line_for(secrets.token_hex(8), "start", job, 0, None, command)
+    for cut in range(len(command)):
+        ran = await inside.guests.run(inside.door, line, WITHIN_S, stdin=command[:cut])
+        assert (ran.exit_code, ran.stdout.head) == (1, b"")
+        assert b"only a part" in ran.stderr.head
+    assert (await inside.job("look", job)).state == "none"
+    whole = await inside.job("start", job, command.decode(), WITHIN_S / 2)
+    assert (whole.state, whole.out.head) == ("done", "é\nx\n".encode())
+
+
+async def test_many_starts_at_a_time_are_one(inside: Inside) -> None:
+    """And each of them is told how it goes."""
+    job = new()
+    starts = [inside.job("start", job, "echo x >> log; sleep 1; cat log", WITHIN_S / 2) for _ in range(12)]
+    for report in await asyncio.gather(*starts):
+        assert (report.state, report.exit_code, report.out.head) == ("done", 0, b"x\n")
+
+
+async def test_a_home_that_cannot_be_written_does_not_keep_a_job_from_running_once(inside: Inside) -> None:
+    """It is kept below /run then, and found there when there is room again."""
+    job = new()
+    await inside.guests.run(inside.door, "rm -rf .aleph-agent; touch .aleph-agent", WITHIN_S)
+    for _ in range(2):
+        report = await inside.job("start", job, "echo x >> log; cat log", WITHIN_S / 2)
+        assert (report.state, report.out.head) == ("done", b"x\n")
+        await inside.guests.run(inside.door, "rm .aleph-agent", WITHIN_S)
 
 
 async def test_a_job_goes_on_without_a_connection_until_it_is_stopped(inside: Inside) -> None:

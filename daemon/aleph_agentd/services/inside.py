@@ -58,7 +58,7 @@ class Inside:
         self, vm: Vm, verb: str, job: str, stdin: bytes = b"", wait_s: float = 0, offset: int | None = None
     ) -> JobReport:
         nonce = secrets.token_hex(8)
-        line = line_for(nonce, verb, job, wait_s, offset)
+        line = line_for(nonce, verb, job, wait_s, offset, stdin)
         then = f"Call aleph_vm_run with item_hash={vm.item_hash} and job={job}: it tells how far that is."
         ran = await self._run(vm, line, wait_s + ANSWER_S, then, stdin=stdin)
         printed = ran.stdout.head if ran.stdout.left_out else ran.stdout.head + ran.stdout.tail
