@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aleph_agentd.adapters.ssh.guests import SshGuests
+from aleph_agentd.domain.guest_files import get_line, put_line
 from aleph_agentd.domain.guest_jobs import PAGE, JobReport, line_for, report_of
 from aleph_agentd.ports import Door, Guests, HostKeyChanged
 from aleph_devnet import sandbox
@@ -134,14 +134,31 @@ async def test_both_ends_and_any_page_of_a_long_output(inside: Inside) -> None:
 async def test_bytes_go_in_and_come_back(inside: Inside, size: int) -> None:
     """Any bytes, under any name, as many as are asked for."""
     content = secrets.token_bytes(size)[:-1] + b"\xe8"[:size]  # half a character at the end
-    name = shlex.quote("it's\na $(name)")
-    put = await inside.guests.run(inside.door, f"cat > {name}", WITHIN_S, stdin=content)
+    name = "it's\na $(name)"
+    put = await inside.guests.run(inside.door, put_line("0", name, size), WITHIN_S, stdin=content)
     assert put.exit_code == 0
     for most in (size + 1, 256 * 1024 + 1):
-        got = await inside.guests.run(inside.door, f"head -c {most} < {name}", WITHIN_S, most=most)
+        got = await inside.guests.run(inside.door, get_line(name, most), WITHIN_S, most=most)
         assert (got.exit_code, got.stdout.head, got.stdout.total) == (0, content, size)
-    got = await inside.guests.run(inside.door, f"head -c 1 < {name}", WITHIN_S)
+    got = await inside.guests.run(inside.door, get_line(name, 1), WITHIN_S)
     assert got.stdout.head == content[:1]
+
+
+@pytest.mark.parametrize("name", ["file", "~/file", "/root/file", "/etc"])
+async def test_a_file_that_came_in_part_changes_nothing(inside: Inside, name: str) -> None:
+    """Cut anywhere: there is no new one, an old one stays, and nothing lies beside it. A directory stays one."""
+    old, content = b"old", b"\0new\n"
+    for before in (b"", old):
+        if before and name != "/etc":
+            line = put_line("0", name, len(before))
+            assert (await inside.guests.run(inside.door, line, WITHIN_S, stdin=before)).exit_code == 0
+        for cut in range(len(content)):
+            line = put_line(secrets.token_hex(8), name, len(content))
+            assert (await inside.guests.run(inside.door, line, WITHIN_S, stdin=content[:cut])).exit_code == 1
+        got = await inside.guests.run(inside.door, get_line(name, 9), WITHIN_S)
+        assert got.stdout.head == (b"" if name == "/etc" else before)
+        beside = await inside.guests.run(inside.door, "ls -A | grep -v cache", WITHIN_S)
+        assert beside.stdout.head == (b"file\n" if before and name != "/etc" else b"")
 
 
 async def test_a_command_that_does_not_read_still_ends(inside: Inside) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..domain.errors import BadInput, Conflict, NotFound, Refusal, Unavailable, Unknown
+from ..domain.guest_files import get_line, put_line
 from ..domain.guest_jobs import JobReport, line_for, report_of
 from ..domain.model import Vm, VmState
 from ..domain.untrusted import fenced, readable
@@ -42,15 +43,14 @@ class Inside:
         return await self._job(vm, "stop", job)
 
     async def put(self, vm: Vm, path: str, content: bytes) -> None:
-        """Write a file. Raises Refusal."""
-        line = f"cat > {shlex.quote(home_relative(path))}"
+        """Write a file, all of it or nothing. Raises Refusal."""
+        line = put_line(secrets.token_hex(8), path, len(content))
         ran = await self._run(vm, line, FILE_S, f"Copy {shlex.quote(path)} again.", stdin=content)
         _check_copied(vm, ran)
 
     async def get(self, vm: Vm, path: str) -> bytes:
         """Up to one byte more than MOST_FILE of a file. Raises Refusal."""
-        line = f"head -c {MOST_FILE + 1} < {shlex.quote(home_relative(path))}"
-        ran = await self._run(vm, line, FILE_S, "Try again.", most=MOST_FILE + 1)
+        ran = await self._run(vm, get_line(path, MOST_FILE + 1), FILE_S, "Try again.", most=MOST_FILE + 1)
         _check_copied(vm, ran)
         return ran.stdout.head
 
@@ -147,11 +147,6 @@ def check_running(vm: Vm) -> None:
         f"Call aleph_wait_vm with item_hash={vm.item_hash}, then again." if coming else _LOOK,
         code="not_running",
     )
-
-
-def home_relative(path: str) -> str:
-    """Without `~/`: a login begins at home, and what is quoted is not expanded."""
-    return (path[2:].lstrip("/") or ".") if path.startswith("~/") else path
 
 
 def _check_copied(vm: Vm, ran: Ran) -> None:
