@@ -12,7 +12,7 @@ from functools import partial
 
 from ..domain.errors import Refusal
 from ..domain.guest_jobs import JobReport, Stream
-from ..domain.model import LEASED, Vm
+from ..domain.model import Vm, VmState
 from ..domain.untrusted import readable
 from ..ports import Inventory, SetupResult, StoreTrouble
 from .auditor import Auditor
@@ -22,6 +22,8 @@ from .jobs import Jobs
 log = logging.getLogger(__name__)
 
 DONE, FAILED, LOST, RUNNING = "done", "failed", "lost", "running"
+INTERVAL_S = 60
+"""Between two looks for scripts that nobody carries on."""
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 5.0
 _TAIL_BYTES = 300
 """Of each stream, which keep an answer below 2 kB."""
@@ -38,15 +40,13 @@ class Setup:
         self._stopped = False
 
     async def recover(self) -> None:
-        """After a start: go on with those that have no result yet."""
+        """After a start, and again and again: go on with those that have no result yet."""
         for item_hash in await self._inventory.open_setups():
             self._start(item_hash)
 
-    async def begin(self, vm: Vm) -> None:
-        """A VM has come up: run its script, if it has one."""
-        setup = await self._inventory.setup_of(vm.item_hash)
-        if setup is not None and setup.result is None:
-            self._start(vm.item_hash)
+    def begin(self, vm: Vm) -> None:
+        """A VM has come up: run its script, if it has one. It cannot fail, so no create fails by it."""
+        self._start(vm.item_hash)
 
     def stop(self) -> None:
         """The daemon ends, and waits for no script: its next life goes on with them."""
@@ -55,7 +55,7 @@ class Setup:
             task.cancel()
 
     def _start(self, item_hash: str) -> None:
-        if not self._stopped:
+        if not self._stopped and self._jobs.running(f"setup:{item_hash}") is None:
             task = self._jobs.start(f"setup:{item_hash}", partial(self._run, item_hash))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -63,20 +63,22 @@ class Setup:
     async def _run(self, item_hash: str) -> None:
         pause, told = _FIRST_PAUSE_S, False
         while True:
-            vm = await self._inventory.get(item_hash)
-            setup = await self._inventory.setup_of(item_hash)
-            if vm is None or vm.state not in LEASED or setup is None:
-                return
-            if not told:
-                self._tell(vm, setup.script)
-                told = True
             try:
+                vm = await self._inventory.get(item_hash)
+                if vm is None or vm.state is not VmState.RUNNING:
+                    return  # one that is still coming begins it when it has come
+                setup = await self._inventory.setup_of(item_hash)
+                if setup is None or setup.result is not None:
+                    return
+                if not told:
+                    self._tell(vm, setup.script)
+                    told = True
                 result = await self._ask(vm, setup.script)
                 if result is not None:
                     await self._inventory.end_setup(item_hash, result)
                     return
             except (Refusal, StoreTrouble) as trouble:
-                log.info("setup of %s: %s", vm.name, trouble)
+                log.info("setup of %s: %s", item_hash, trouble)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _MAX_PAUSE_S)
 

@@ -1,14 +1,17 @@
 """Scripts that VMs run once, at first contact."""
 
+import asyncio
 import json
 import shlex
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aleph_agentd.domain.model import Vm
-from aleph_agentd.ports import GuestTrouble, Ran, SetupResult
+from aleph_agentd.domain.model import Vm, VmState
+from aleph_agentd.ports import GuestTrouble, Ran, SetupResult, StoreTrouble
 from aleph_agentd.services import setup
+from aleph_agentd.timetable import set_up
 from aleph_agentd.tools.toolbox import Toolbox
 from support.fake_guests import FakeGuest, FakeGuests, _ends
 from support.world import ALICE, Machine, World, until
@@ -144,6 +147,69 @@ async def test_a_vm_that_does_not_answer_is_asked_until_it_does(world: World) ->
     for each in (vm, other):
         answer = await _wait(world, each)
         assert (answer["setup"], "\nx\n</" in answer["setup_output"]) == ("done", True)
+
+
+@pytest.mark.parametrize("read", ["get", "setup_of"])
+async def test_a_read_that_fails_does_not_end_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """Nor the create of a VM that runs; it goes on once the inventory can be read."""
+    whole, fails = getattr(world.inventory, read), True
+
+    async def broken(item_hash: str) -> Any:
+        if fails and asyncio.current_task() in setups:
+            raise StoreTrouble("disk I/O error")
+        return await whole(item_hash)
+
+    setups = world.services.setup._tasks
+    monkeypatch.setattr(world.inventory, read, broken)
+    vm = await world.create(name="box", setup="echo out")
+    assert (vm.state, world.guests.ran) == (VmState.RUNNING, [])
+    fails = False
+    await world.quiet()
+    assert (await _wait(world, vm))["setup"] == "done"
+
+
+async def test_no_create_fails_by_what_is_begun_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its VM runs, whatever can be read of its script."""
+
+    async def broken(_: str) -> Any:
+        raise StoreTrouble("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.inventory, "setup_of", broken)
+        vm = await world.create(name="box", setup="echo out")
+    assert vm.state is VmState.RUNNING
+    await world.quiet()
+    assert (await _wait(world, vm))["setup"] == "done"
+
+
+async def test_one_that_nobody_carries_on_is_taken_up_by_the_timetable(world: World) -> None:
+    """Again and again, and each is carried on by one task, however often it is looked for."""
+    vm = await world.create(name="box", setup="sleep 0.2; echo out")
+    await until(lambda: world.guests.ran)
+    [carrying] = world.services.setup._tasks
+    carrying.cancel()
+    await world.quiet()
+    recover = _periodic(world)["setup"]
+    await recover()
+    await recover()
+    assert len(world.services.setup._tasks) == 1
+    await world.quiet()
+    assert (await _wait(world, vm))["setup"] == "done"
+
+
+def _periodic(world: World) -> dict[str, Any]:
+    """What the daemon does again and again, by name."""
+    jobs: dict[str, Any] = {}
+    timers: Any = SimpleNamespace(every=lambda name, _, run: jobs.update({name: run}))
+    settings: Any = SimpleNamespace(sweep_interval_s=60, health_interval_s=None)
+    systemd: Any = SimpleNamespace(reap=None, reap_every_s=1, show=None)
+    other: Any = SimpleNamespace(run=None)
+    set_up(timers, settings, world.services, other, other, systemd)
+    return jobs
 
 
 @pytest.mark.parametrize(
