@@ -10,11 +10,11 @@ import hashlib
 import logging
 from functools import partial
 
-from ..domain.errors import Refusal
+from ..domain.errors import NotFound, Refusal
 from ..domain.guest_jobs import JobReport, Stream
 from ..domain.model import Vm, VmState
 from ..domain.untrusted import readable
-from ..ports import Inventory, SetupResult, StoreTrouble
+from ..ports import Guests, Inventory, SetupResult, StoreTrouble
 from .auditor import Auditor
 from .inside import Inside
 from .jobs import Jobs
@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 DONE, FAILED, LOST, RUNNING = "done", "failed", "lost", "running"
 INTERVAL_S = 60
 """Between two looks for scripts that nobody carries on."""
-_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 5.0
+MOST = 8
+"""VMs that are asked at a time, beside those that callers work in; the others wait for their turn."""
+_FIRST_PAUSE_S, _GROWS, _MAX_PAUSE_S = 0.5, 1.5, 120.0
+"""Soon back in a VM that boots or is quick; rarely in one that never answers or works for days."""
+_LOOK_S = 60.0
+"""How long a VM is asked to wait for the end, while there are turns left for others."""
 _TAIL_BYTES = 300
 """Of each stream, which keep an answer below 2 kB."""
 _FINAL = frozenset({"guest", "host_key_changed", "no_guest_key"})
@@ -34,8 +39,11 @@ _FINAL = frozenset({"guest", "host_key_changed", "no_guest_key"})
 class Setup:
     """Carries each script to its end."""
 
-    def __init__(self, inventory: Inventory, inside: Inside, jobs: Jobs, auditor: Auditor) -> None:
-        self._inventory, self._inside, self._jobs, self._auditor = inventory, inside, jobs, auditor
+    def __init__(self, inventory: Inventory, guests: Guests, jobs: Jobs, auditor: Auditor) -> None:
+        self._inventory, self._jobs, self._auditor = inventory, jobs, auditor
+        self.inside = Inside(guests, inventory)
+        """Its own, so that scripts take no caller's turn."""
+        self._turns = asyncio.Semaphore(MOST)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -61,7 +69,7 @@ class Setup:
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self, item_hash: str) -> None:
-        pause, told = _FIRST_PAUSE_S, False
+        pause, told, begun = _FIRST_PAUSE_S, False, False
         while True:
             try:
                 vm = await self._inventory.get(item_hash)
@@ -73,23 +81,31 @@ class Setup:
                 if not told:
                     self._tell(vm, setup.script)
                     told = True
-                result = await self._ask(vm, setup.script)
+                result = await self._ask(vm, setup.script, begun=begun)
                 if result is not None:
                     await self._inventory.end_setup(item_hash, result)
                     return
+                if not begun:
+                    begun, pause = True, _FIRST_PAUSE_S
             except (Refusal, StoreTrouble) as trouble:
                 log.info("setup of %s: %s", item_hash, trouble)
+                begun = begun and not isinstance(trouble, NotFound)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _MAX_PAUSE_S)
+            pause = min(pause * _GROWS, _MAX_PAUSE_S)
 
     def _tell(self, vm: Vm, script: str) -> None:
         digest = hashlib.sha256(script.encode()).hexdigest()
         self._auditor.note("setup", f"a script of sha256 {digest} as job {_job(vm)}", vm.item_hash)
 
-    async def _ask(self, vm: Vm, script: str) -> SetupResult | None:
+    async def _ask(self, vm: Vm, script: str, *, begun: bool) -> SetupResult | None:
         """Begin it, unless the VM has begun it: how it ended, or None. Raises Refusal while that is not known."""
         try:
-            report = await self._inside.start(vm, _job(vm), script, 0)
+            async with self._turns:
+                if begun:
+                    wait_s = 0 if self._turns.locked() else _LOOK_S  # the last turn is for those that begin
+                    report = await self.inside.look(vm, _job(vm), wait_s)
+                else:
+                    report = await self.inside.start(vm, _job(vm), script, 0)
         except Refusal as refusal:
             if refusal.code in _FINAL:
                 return SetupResult(FAILED, None, refusal.message)
