@@ -53,8 +53,10 @@ async def run(call: Call, arguments: PowerArguments) -> Powered:
         _check_hash(arguments, vm)
         check_token(call, "reinstall", [vm], arguments.token)
         # Before it: a crash in between costs a first contact, not the way in.
-        await call.services.inventory.unpin_host_key(vm.item_hash)
+        await call.services.inventory.new_disk(vm.item_hash)
     await _ask(call, vm, arguments.action)
+    if wipes:
+        call.services.setup.begin(vm)
     return Powered(
         **await footer(call, vm),
         status="reinstalling" if wipes else "rebooting",

@@ -1,11 +1,14 @@
 """Rebooting and reinstalling a VM."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from aleph_agentd.domain.errors import Refusal
+from aleph_agentd.domain.model import Vm
 from aleph_agentd.tools.toolbox import Toolbox
+from support.fake_guests import FakeGuest
 from support.world import ALICE, BOB, World
 
 
@@ -42,6 +45,41 @@ async def test_a_reinstall_wants_the_token_and_the_full_hash(world: World) -> No
     done = await _power(world, item_hash=vm.item_hash, action="reinstall", token=asked["token"])
     assert done["status"] == "reinstalling"
     assert world.network.asked("reinstall") == [vm.item_hash]
+
+
+async def _confirmed(world: World, vm: Vm) -> dict[str, Any]:
+    """The arguments of a reinstall that the user agreed to."""
+    power = {"item_hash": vm.item_hash, "action": "reinstall"}
+    return {**power, "token": (await _power(world, **power))["token"]}
+
+
+def _new_disk(world: World, vm: Vm) -> FakeGuest:
+    """What answers at its address from now on."""
+    guest = world.guests.vms[vm.host_ipv4, vm.ssh_port] = FakeGuest("ssh-ed25519 NEW")
+    return guest
+
+
+async def _setup(world: World, vm: Vm) -> tuple[str, int | None]:
+    words = {"item_hash": vm.item_hash, "timeout_s": 0.01}
+    answer = await Toolbox(world.services).call("aleph_wait_vm", words, caller=ALICE)
+    return answer["setup"], answer["setup_exit_code"]
+
+
+async def test_its_script_runs_on_the_new_disk(world: World) -> None:
+    """How it ended on the old one is told of the old one only."""
+    vm = await world.create(name="box", setup="echo out")
+    await world.quiet()
+    assert await _setup(world, vm) == ("done", 0)
+    power = await _confirmed(world, vm)
+    hold = world.network.hold("reinstall")
+    asked = asyncio.create_task(_power(world, **power))
+    await hold.arrival()
+    assert await _setup(world, vm) == ("running", None)
+    guest = _new_disk(world, vm)
+    hold.go.set()
+    assert (await asked)["status"] == "reinstalling"
+    await world.quiet()
+    assert (await _setup(world, vm), len(guest.jobs)) == (("done", 0), 1)
 
 
 @pytest.mark.parametrize("action", ["reboot", "reinstall"])
