@@ -117,6 +117,22 @@ async def test_on_a_new_disk_a_script_is_open_again(inventory: SqlInventory) -> 
     assert await inventory.setup_of(other) == SetupScript("SCRIPT", failed)
 
 
+async def test_what_was_known_of_a_disk_that_stays_is_put_back(inventory: SqlInventory) -> None:
+    """Whatever was pinned and recorded meanwhile."""
+    intent = an_intent(a_vm("a"), guest_key="PRIVATE", setup="SCRIPT")
+    item_hash = (await inventory.admit(intent, allow, NOW)).item_hash
+    done, failed = SetupResult("done", 0, ""), SetupResult("failed", None, "another machine")
+    for host_key, result in (("first", done), ("", None)):
+        await inventory.new_disk(item_hash)
+        await inventory.pin_host_key(item_hash, "second")
+        await inventory.end_setup(item_hash, failed)
+        await inventory.same_disk(item_hash, host_key, result)
+        assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE", host_key)
+        assert await inventory.setup_of(item_hash) == SetupScript("SCRIPT", result)
+    await inventory.same_disk("f" * 64, "", None)  # one without a key: nothing to put back
+    assert await inventory.guest_key("f" * 64) is None
+
+
 async def test_a_removed_row_leaves_no_key(inventory: SqlInventory) -> None:
     """As before: retention takes the row."""
     item_hash = await admitted(inventory, "a")

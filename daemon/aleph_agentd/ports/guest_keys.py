@@ -48,6 +48,10 @@ class GuestKeys(Protocol):
         """Forget the host key and how the script ended: the VM gets a disk with another key, where it has not run."""
         ...
 
+    async def same_disk(self, item_hash: str, host_key: str, result: SetupResult | None) -> None:
+        """The VM got no other disk after all: put back what was known, whatever was stored meanwhile."""
+        ...
+
     async def setup_of(self, item_hash: str) -> SetupScript | None:
         """The script that this VM runs at first contact, if it has one."""
         ...

@@ -56,6 +56,15 @@ class Setup:
         """A VM has come up: run its script, if it has one. It cannot fail, so no create fails by it."""
         self._start(vm.item_hash)
 
+    async def anew(self, vm: Vm) -> None:
+        """It has a new disk, or may have: nothing counts that was heard of the old one until now."""
+        asking = self._jobs.running(_name(vm.item_hash))
+        if asking is not None:
+            asking.cancel()
+            await asyncio.wait({asking})
+        await self._inventory.new_disk(vm.item_hash)
+        self.begin(vm)
+
     def stop(self) -> None:
         """The daemon ends, and waits for no script: its next life goes on with them."""
         self._stopped = True
@@ -63,8 +72,8 @@ class Setup:
             task.cancel()
 
     def _start(self, item_hash: str) -> None:
-        if not self._stopped and self._jobs.running(f"setup:{item_hash}") is None:
-            task = self._jobs.start(f"setup:{item_hash}", partial(self._run, item_hash))
+        if not self._stopped and self._jobs.running(_name(item_hash)) is None:
+            task = self._jobs.start(_name(item_hash), partial(self._run, item_hash))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -115,6 +124,10 @@ class Setup:
         if report.exit_code is None:
             return SetupResult(LOST, None, _told(report))
         return SetupResult(FAILED if report.exit_code else DONE, report.exit_code, _told(report))
+
+
+def _name(item_hash: str) -> str:
+    return f"setup:{item_hash}"
 
 
 def _job(vm: Vm) -> str:

@@ -28,6 +28,10 @@ class GuestKeyStore(Transactions):
         """The next contact is the first one, and its script has not run."""
         await self._transact(lambda c: set_disk(c, item_hash, "", None))
 
+    async def same_disk(self, item_hash: str, host_key: str, result: SetupResult | None) -> None:
+        """As before the reinstall that did not take place."""
+        await self._transact(lambda c: set_disk(c, item_hash, host_key, result))
+
     async def setup_of(self, item_hash: str) -> SetupScript | None:
         """What a VM runs at first contact."""
         return await self._read(lambda c: setup_of(c, item_hash))
