@@ -175,8 +175,8 @@ def join(
 
 def _inside(inventory: Inventory, jobs: Jobs, auditor: Auditor) -> dict[str, Any]:
     """What acts in the VMs."""
-    inside = Inside(SshGuests(), inventory)
-    return {"inside": inside, "setup": Setup(inventory, inside, jobs, auditor)}
+    guests = SshGuests()
+    return {"inside": Inside(guests, inventory), "setup": Setup(inventory, guests, jobs, auditor)}
 
 
 def _passed_on(given: Given) -> dict[str, Any]:

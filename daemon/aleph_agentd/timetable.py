@@ -14,6 +14,7 @@ from .services.publisher import INTERVAL_S as PUBLISH_S
 from .services.restoration import COUNT_S
 from .services.retention import INTERVAL_S as RETENTION_S
 from .services.runway import INTERVAL_S as RUNWAY_S
+from .services.setup import INTERVAL_S as SETUP_S
 from .under_systemd import UnderSystemd
 
 STATUS_S = 60
@@ -41,6 +42,7 @@ def set_up(
     every("runway", RUNWAY_S, services.runway.run)
     every("lookout", LOOKOUT_S, services.lookout.run)
     every("approvals", APPROVALS_S, services.approvals.expire)
+    every("setup", SETUP_S, services.setup.recover)
     every("status", STATUS_S, under_systemd.show)
     if settings.health_interval_s is not None:
         every("health", settings.health_interval_s, health.run)

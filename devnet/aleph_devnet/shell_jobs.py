@@ -1,4 +1,4 @@
-"""`sh -c`, and what aleph-agentd's job script does in a guest without a real shell: jobs that survive the login."""
+"""`sh -c`, and what aleph-agentd's own scripts do in a guest without a real shell: files, and jobs that survive."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from aleph_devnet.shell_commands import number, program
 
 MOST_JOBS = 64
 PAGE = 4096
-_AGENT = "aleph-agent"
+_AGENT, _PUT = "aleph-agent", "aleph-put"
 
 
 @dataclass
@@ -36,11 +36,13 @@ class Job:
 
 @program("sh", "bash")
 async def sh(io: Io, arguments: list[str]) -> int:
-    """Run a line, or the job script, which is known by its name and never read."""
+    """Run a line; aleph-agentd's own scripts are known by their names and never read."""
     if arguments[:1] != ["-c"] or len(arguments) < 2:
         raise UsageError("only -c is known")
     if arguments[2:3] == [_AGENT]:
         return await _serve(io, arguments[3:])
+    if arguments[2:3] == [_PUT]:
+        return await _put(io, arguments[3:])
     job = Job()
     status = await _status(_fresh(io.shell), arguments[1], io.read, job)
     io.print(bytes(job.out))
@@ -49,14 +51,16 @@ async def sh(io: Io, arguments: list[str]) -> int:
 
 
 async def _serve(io: Io, words: list[str]) -> int:
-    if len(words) != 5:
-        raise UsageError("five words")
+    if len(words) != 6:
+        raise UsageError("six words")
     nonce, verb, name = words[:3]
     tenths, offset = number(words[3]), int(number(words[4]))
-    line, jobs = to_text(await io.read()), io.shell.jobs
+    line, jobs = (await io.read()).rstrip(b"\n"), io.shell.jobs
+    if verb == "start" and name not in jobs and len(line) != number(words[5]):
+        return io.fail("not begun: only a part of it came")
     if verb == "start" and name not in jobs and len(jobs) < MOST_JOBS:
         jobs[name] = job = Job()
-        job.task = asyncio.create_task(job.run(_fresh(io.shell), line))
+        job.task = asyncio.create_task(job.run(_fresh(io.shell), to_text(line)))
     found = jobs.get(name)
     if found is None or found.task is None:
         io.print(f"{nonce} none - 0 0\n")
@@ -69,6 +73,16 @@ async def _serve(io: Io, words: list[str]) -> int:
     state, code = ("running", "-") if found.code is None else ("done", found.code)
     io.print(f"{nonce} {state} {code} {len(found.out)} {len(found.err)}\n")
     io.print(_part(bytes(found.out), offset) + _part(bytes(found.err), offset))
+    return 0
+
+
+async def _put(io: Io, words: list[str]) -> int:
+    if len(words) != 3:
+        raise UsageError("three words")
+    content = await io.read()
+    if len(content) != number(words[1]):
+        return io.fail("not written: only a part of it came")
+    io.shell.files.write(io.path(words[0]), content)
     return 0
 
 

@@ -50,11 +50,11 @@ async def test_after_a_reinstall_the_next_host_key_is_the_first(inventory: SqlIn
     item_hash, other = await admitted(inventory, "a"), await admitted(inventory, "b")
     for each in (item_hash, other):
         await inventory.pin_host_key(each, "first")
-    await inventory.unpin_host_key(item_hash)
+    await inventory.new_disk(item_hash)
     assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE")
     assert await inventory.pin_host_key(item_hash, "second") == "second"
     assert await inventory.pin_host_key(other, "second") == "first"
-    await inventory.unpin_host_key("f" * 64)  # one without a key: nothing to forget
+    await inventory.new_disk("f" * 64)  # one without a key: nothing to forget
 
 
 async def test_a_vm_without_a_key_of_ours_has_none(inventory: SqlInventory) -> None:
@@ -101,6 +101,36 @@ async def test_a_setup_script_is_written_with_the_row_and_its_first_result_stays
     await inventory.move(second, VmState.GONE, "test", NOW, ended_at=NOW, verified_at=NOW)
     await inventory.end_setup(second, SetupResult("done", 0, ""))
     assert await inventory.setup_of(second) is None
+
+
+async def test_on_a_new_disk_a_script_is_open_again(inventory: SqlInventory) -> None:
+    """Of that VM alone; how it ends there is recorded as on the first disk."""
+    intents = [an_intent(a_vm(seed), guest_key="PRIVATE", setup="SCRIPT") for seed in "ab"]
+    item_hash, other = [(await inventory.admit(intent, allow, NOW)).item_hash for intent in intents]
+    failed, done = SetupResult("failed", 7, "out"), SetupResult("done", 0, "")
+    for each in (item_hash, other):
+        await inventory.end_setup(each, failed)
+    await inventory.new_disk(item_hash)
+    assert await inventory.open_setups() == [item_hash]
+    await inventory.end_setup(item_hash, done)
+    assert await inventory.setup_of(item_hash) == SetupScript("SCRIPT", done)
+    assert await inventory.setup_of(other) == SetupScript("SCRIPT", failed)
+
+
+async def test_what_was_known_of_a_disk_that_stays_is_put_back(inventory: SqlInventory) -> None:
+    """Whatever was pinned and recorded meanwhile."""
+    intent = an_intent(a_vm("a"), guest_key="PRIVATE", setup="SCRIPT")
+    item_hash = (await inventory.admit(intent, allow, NOW)).item_hash
+    done, failed = SetupResult("done", 0, ""), SetupResult("failed", None, "another machine")
+    for host_key, result in (("first", done), ("", None)):
+        await inventory.new_disk(item_hash)
+        await inventory.pin_host_key(item_hash, "second")
+        await inventory.end_setup(item_hash, failed)
+        await inventory.same_disk(item_hash, host_key, result)
+        assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE", host_key)
+        assert await inventory.setup_of(item_hash) == SetupScript("SCRIPT", result)
+    await inventory.same_disk("f" * 64, "", None)  # one without a key: nothing to put back
+    assert await inventory.guest_key("f" * 64) is None
 
 
 async def test_a_removed_row_leaves_no_key(inventory: SqlInventory) -> None:

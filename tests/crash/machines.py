@@ -7,6 +7,8 @@ from crash.lives import rented
 from crash.scenario import scenario
 from crash.tenant import Tenant
 
+REINSTALL = "/control/machine/*/reinstall"
+
 
 @scenario("confirm")
 async def reboot(tenant: Tenant) -> None:
@@ -33,6 +35,18 @@ async def reinstall(tenant: Tenant) -> None:
     async with tenant.act():
         with suppress(Refusal):
             await tenant.call("aleph_vm_run", item_hash="box", command="echo hello")
+        power = {"item_hash": vm, "action": "reinstall"}
+        with suppress(Refusal):
+            asked = await tenant.call("aleph_vm_power", **power)
+            await tenant.call("aleph_vm_power", **power, token=asked["token"])
+
+
+@scenario("confirm")
+async def reinstall_refused(tenant: Tenant) -> None:
+    """The disk stays the same, and so does what is known of it."""
+    vm = await rented(tenant)
+    tenant.net.fault({"status": 403}, method="POST", path=REINSTALL)
+    async with tenant.act():
         power = {"item_hash": vm, "action": "reinstall"}
         with suppress(Refusal):
             asked = await tenant.call("aleph_vm_power", **power)

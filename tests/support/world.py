@@ -159,7 +159,7 @@ class Machine:
         inventory = await SqlInventory.open(sqlite_url(self.database))
         timers = ManualTimers()
         services = join(self.network, inventory, timers, self.clock, self.limits, self.database, self.human)
-        services.inside.guests = services.provisioner.guests = self.guests
+        services.inside.guests = services.setup.inside.guests = services.provisioner.guests = self.guests
         await services.freezes.load()
         try:
             await services.restoration.begin_life()

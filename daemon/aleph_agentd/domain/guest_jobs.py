@@ -2,6 +2,9 @@
 
 A job is a directory in the VM, `~/.aleph-agent/jobs/ID`, or below /run where the disk is full: `command`, `out`,
 `err`, `pid`, `boot` (of which boot it is) and, when it has ended, `code`. It survives the connection and the daemon.
+
+A stream that breaks off ends like one that is over: so a command says how long it is, and no part of one is run.
+It runs at most once on one disk, however many ask for it at a time; below /run until the next boot.
 """
 
 import re
@@ -16,24 +19,38 @@ PLACE = "~/.aleph-agent/jobs"
 
 _SCRIPT = r"""
 umask 077
-nonce=$1 verb=$2 job=$3 wait=$4 offset=$5
-command=$(cat)
-for base in "${HOME:-/root}/.aleph-agent/jobs" /run/aleph-agent/jobs; do
-  dir=$base/$job
-  [ -d "$dir" ] && break
-  [ "$verb" = start ] && mkdir -p "$dir.new" && printf '%s\n' "$command" >"$dir.new/command" \
-    && mv "$dir.new" "$dir" && break
-done
+nonce=$1 verb=$2 job=$3 wait=$4 offset=$5 size=$6
+home=${HOME:-/root}/.aleph-agent/jobs/$job spare=/run/aleph-agent/jobs/$job
+known() { for dir in "$home" "$spare"; do [ -e "$dir/pid" ] && return; done; return 1; }
 boot() { cat /proc/sys/kernel/random/boot_id; }
 ended() { [ -e "$dir/code" ]; }
 alive() { [ "$(cat "$dir/boot")" = "$(boot)" ] && kill -0 "$(cat "$dir/pid")"; }
-if [ "$verb" = start ] && [ -d "$dir" ] && [ ! -e "$dir/pid" ]; then
-  boot >"$dir/boot"
-  cd "${HOME:-/}"
-  setsid sh -c 'trap : TERM
-    "${SHELL:-/bin/sh}" "$0/command" >"$0/out" 2>"$0/err"
-    echo "$?" >"$0/code.new"; mv "$0/code.new" "$0/code"' "$dir" </dev/null >/dev/null 2>&1 &
-  echo "$!" >"$dir/pid"
+begin() {
+  mkdir -p "$dir" && boot >"$dir/boot.$nonce" && echo "$$" >"$dir/pid.$nonce" \
+    && printf '%s\n' "$command" >"$dir/command.$nonce" \
+    && [ "$(($(wc -c <"$dir/command.$nonce")))" -eq "$((size + 1))" ] \
+    && mv "$dir/boot.$nonce" "$dir/boot" && mv "$dir/command.$nonce" "$dir/command" \
+    || { rm -f "$dir/boot.$nonce" "$dir/pid.$nonce" "$dir/command.$nonce"; return 1; }
+  # Who makes this link has the right to run it, and nobody else; until it runs, it is as alive as who made it.
+  ln "$dir/pid.$nonce" "$dir/pid" 2>/dev/null; won=$?
+  rm -f "$dir/pid.$nonce"
+  # Two that won, each in a place of its own, see each other: then neither runs it.
+  if [ "$won" -eq 0 ] && ! { [ -e "$home/pid" ] && [ -e "$spare/pid" ]; }; then
+    cd "${HOME:-/}"
+    setsid sh -c 'trap : TERM
+      "${SHELL:-/bin/sh}" "$0/command" >"$0/out" 2>"$0/err"
+      echo "$?" >"$0/code.new"; mv "$0/code.new" "$0/code"' "$dir" </dev/null >/dev/null 2>&1 &
+    echo "$!" >"$dir/pid.$nonce" && mv "$dir/pid.$nonce" "$dir/pid"
+  fi
+  [ -e "$dir/pid" ]
+}
+if ! known && [ "$verb" = start ]; then
+  command=$(cat)
+  if [ "$(($(printf %s "$command" | wc -c)))" -ne "$size" ]; then
+    echo 'not begun: only a part of it came' >&2
+    exit 1
+  fi
+  for dir in "$home" "$spare"; do begin && break; done
 fi
 pause() { sleep 0.1 || { sleep 1; i=$((i + 9)); }; i=$((i + 1)); }
 {
@@ -44,7 +61,7 @@ pause() { sleep 0.1 || { sleep 1; i=$((i + 9)); }; i=$((i + 1)); }
   fi
   i=0; while [ "$i" -lt "$wait" ] && ! ended && alive; do pause; done
   state=lost code=- out=0 err=0
-  if [ ! -d "$dir" ]; then state=none; elif ! ended && alive; then state=running; fi
+  if [ ! -e "$dir/pid" ]; then state=none; elif ! ended && alive; then state=running; fi
   if [ "$state" != none ] && ended; then state=done code=$(head -c 3 "$dir/code"); fi
   [ -e "$dir/out" ] && out=$(($(wc -c <"$dir/out")))
   [ -e "$dir/err" ] && err=$(($(wc -c <"$dir/err")))
@@ -91,13 +108,16 @@ def is_job(text: str) -> bool:
     return bool(_JOB.fullmatch(text))
 
 
-def line_for(nonce: str, verb: str, job: str, wait_s: float = 0, offset: int | None = None) -> str:
-    """The shell command; `start` wants what is to run on its standard input.
+def line_for(
+    nonce: str, verb: str, job: str, wait_s: float = 0, offset: int | None = None, command: bytes = b""
+) -> str:
+    """The shell command; `start` wants the `command` that is to run on its standard input, all of it.
 
     A job of this id that there is already is not started again. It waits at most `wait_s` for the end.
     """
-    words = (nonce, verb, job, str(round(wait_s * 10)), "-1" if offset is None else str(offset))
-    return shlex.join(("sh", "-c", _SCRIPT, "aleph-agent", *words))
+    size = len(command.rstrip(b"\n"))  # a shell's $(cat) ends there, too
+    numbers = (round(wait_s * 10), -1 if offset is None else offset, size)
+    return shlex.join(("sh", "-c", _SCRIPT, "aleph-agent", nonce, verb, job, *map(str, numbers)))
 
 
 def report_of(printed: bytes, nonce: str, offset: int | None = None) -> JobReport | None:

@@ -44,8 +44,12 @@ class GuestKeys(Protocol):
         """
         ...
 
-    async def unpin_host_key(self, item_hash: str) -> None:
-        """Forget it: the VM gets a new disk, and with that a new one."""
+    async def new_disk(self, item_hash: str) -> None:
+        """Forget the host key and how the script ended: the VM gets a disk with another key, where it has not run."""
+        ...
+
+    async def same_disk(self, item_hash: str, host_key: str, result: SetupResult | None) -> None:
+        """The VM got no other disk after all: put back what was known, whatever was stored meanwhile."""
         ...
 
     async def setup_of(self, item_hash: str) -> SetupScript | None:
@@ -57,5 +61,5 @@ class GuestKeys(Protocol):
         ...
 
     async def end_setup(self, item_hash: str, result: SetupResult) -> None:
-        """Record how it ended; the first result stays."""
+        """Record how it ended; the first result on a disk stays."""
         ...

@@ -2,19 +2,15 @@
 
 import secrets
 import shlex
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ..domain.errors import BadInput, Conflict, NotFound, Refusal, Unavailable, Unknown
+from ..domain.guest_files import get_line, put_line
 from ..domain.guest_jobs import JobReport, line_for, report_of
 from ..domain.model import Vm, VmState
 from ..domain.untrusted import fenced, readable
 from ..ports import Door, Guests, GuestTrouble, HostKeyChanged, Inventory, Ran
+from .turns import Turns
 
-MOST_IN_ONE = 8
-"""Connections to one VM at a time: one that hangs takes its own share only."""
-MOST_IN_ALL = 32
 MOST_FILE = 256 * 1024
 ANSWER_S = 20.0
 """How long a VM has to answer, on top of what the caller waits for a job."""
@@ -27,7 +23,7 @@ class Inside:
 
     def __init__(self, guests: Guests, inventory: Inventory) -> None:
         self.guests, self._inventory = guests, inventory
-        self._busy: Counter[str] = Counter()
+        self._turns = Turns()
 
     async def start(self, vm: Vm, job: str, command: str, wait_s: float) -> JobReport:
         """Begin a job, unless there is one of this id, and wait a while for its end. Raises Refusal."""
@@ -42,15 +38,14 @@ class Inside:
         return await self._job(vm, "stop", job)
 
     async def put(self, vm: Vm, path: str, content: bytes) -> None:
-        """Write a file. Raises Refusal."""
-        line = f"cat > {shlex.quote(home_relative(path))}"
+        """Write a file, all of it or nothing. Raises Refusal."""
+        line = put_line(secrets.token_hex(8), path, len(content))
         ran = await self._run(vm, line, FILE_S, f"Copy {shlex.quote(path)} again.", stdin=content)
         _check_copied(vm, ran)
 
     async def get(self, vm: Vm, path: str) -> bytes:
         """Up to one byte more than MOST_FILE of a file. Raises Refusal."""
-        line = f"head -c {MOST_FILE + 1} < {shlex.quote(home_relative(path))}"
-        ran = await self._run(vm, line, FILE_S, "Try again.", most=MOST_FILE + 1)
+        ran = await self._run(vm, get_line(path, MOST_FILE + 1), FILE_S, "Try again.", most=MOST_FILE + 1)
         _check_copied(vm, ran)
         return ran.stdout.head
 
@@ -58,7 +53,7 @@ class Inside:
         self, vm: Vm, verb: str, job: str, stdin: bytes = b"", wait_s: float = 0, offset: int | None = None
     ) -> JobReport:
         nonce = secrets.token_hex(8)
-        line = line_for(nonce, verb, job, wait_s, offset)
+        line = line_for(nonce, verb, job, wait_s, offset, stdin)
         then = f"Call aleph_vm_run with item_hash={vm.item_hash} and job={job}: it tells how far that is."
         ran = await self._run(vm, line, wait_s + ANSWER_S, then, stdin=stdin)
         printed = ran.stdout.head if ran.stdout.left_out else ran.stdout.head + ran.stdout.tail
@@ -78,7 +73,7 @@ class Inside:
     ) -> Ran:
         """One command. `then` is what to do when it is not known whether it ran."""
         check_running(vm)
-        with self._turn(vm):
+        with self._turns.one(vm):
             try:
                 door = await self._door(vm)
                 more = {"most": most} if most else {}
@@ -102,21 +97,6 @@ class Inside:
             shown = await self.guests.host_key(vm.host_ipv4, vm.ssh_port)
             pinned = await self._inventory.pin_host_key(vm.item_hash, shown)
         return Door(vm.host_ipv4, vm.ssh_port, key.private_key, pinned)
-
-    @contextmanager
-    def _turn(self, vm: Vm) -> Iterator[None]:
-        if self._busy[vm.item_hash] >= MOST_IN_ONE or self._busy.total() >= MOST_IN_ALL:
-            raise Conflict(
-                f"Too many calls run in VMs: {self._busy[vm.item_hash]} in {vm.name}, {self._busy.total()} in all.",
-                "Wait for one of them; start long commands with timeout_s=0.",
-                code="busy",
-            )
-        self._busy[vm.item_hash] += 1
-        try:
-            yield
-        finally:
-            self._busy[vm.item_hash] -= 1
-            self._busy += Counter()  # drops those at zero
 
     async def _explained(self, vm: Vm, trouble: GuestTrouble, then: str) -> Refusal:
         row = await self._inventory.get(vm.item_hash)
@@ -147,11 +127,6 @@ def check_running(vm: Vm) -> None:
         f"Call aleph_wait_vm with item_hash={vm.item_hash}, then again." if coming else _LOOK,
         code="not_running",
     )
-
-
-def home_relative(path: str) -> str:
-    """Without `~/`: a login begins at home, and what is quoted is not expanded."""
-    return (path[2:].lstrip("/") or ".") if path.startswith("~/") else path
 
 
 def _check_copied(vm: Vm, ran: Ran) -> None:

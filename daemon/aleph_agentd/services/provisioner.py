@@ -79,8 +79,8 @@ class Provisioner:
         self.gates = planner.gates
         self.guests: Guests | None = None
         """Makes the key that lets the daemon into each VM; without it, only the renter gets in."""
-        self.born: Callable[[Vm], Awaitable[None]] = _nothing
-        """What is begun with a VM that has come up."""
+        self.born: Callable[[Vm], None] = _nothing
+        """What is begun with a VM that has come up; it cannot fail."""
         self.ready: Callable[[], Awaitable[None]] = _at_once
         """Waits until this daemon may sign creates; raises the Refusal of one that never may (rules.md 7)."""
 
@@ -172,7 +172,7 @@ class Provisioner:
     async def _resume(self, vm: Vm) -> Vm:
         try:
             born = await self._birth.resume(vm)
-            await self.born(born)
+            self.born(born)
             return born
         except Stillborn as why:
             await self._bury(vm, why)
@@ -190,7 +190,7 @@ class Provisioner:
             try:
                 born = await self._birth.run(vm)
                 self._planner.breakers.succeeded(vm.crn_hash)
-                await self.born(born)
+                self.born(born)
                 return born
             except Stillborn as why:
                 order.tried.append(f"{vm.crn_name or vm.crn_hash[:12]}: {why}")
@@ -273,7 +273,7 @@ class Provisioner:
             )
 
 
-async def _nothing(_: Vm) -> None:
+def _nothing(_: Vm) -> None:
     return
 
 

@@ -10,11 +10,11 @@ import hashlib
 import logging
 from functools import partial
 
-from ..domain.errors import Refusal
+from ..domain.errors import NotFound, Refusal
 from ..domain.guest_jobs import JobReport, Stream
-from ..domain.model import LEASED, Vm
+from ..domain.model import Vm, VmState
 from ..domain.untrusted import readable
-from ..ports import Inventory, SetupResult, StoreTrouble
+from ..ports import Guests, Inventory, SetupResult, StoreTrouble
 from .auditor import Auditor
 from .inside import Inside
 from .jobs import Jobs
@@ -22,7 +22,14 @@ from .jobs import Jobs
 log = logging.getLogger(__name__)
 
 DONE, FAILED, LOST, RUNNING = "done", "failed", "lost", "running"
-_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.5, 5.0
+INTERVAL_S = 60
+"""Between two looks for scripts that nobody carries on."""
+MOST = 8
+"""VMs that are asked at a time, beside those that callers work in; the others wait for their turn."""
+_FIRST_PAUSE_S, _GROWS, _MAX_PAUSE_S = 0.5, 1.5, 120.0
+"""Soon back in a VM that boots or is quick; rarely in one that never answers or works for days."""
+_LOOK_S = 60.0
+"""How long a VM is asked to wait for the end, while there are turns left for others."""
 _TAIL_BYTES = 300
 """Of each stream, which keep an answer below 2 kB."""
 _FINAL = frozenset({"guest", "host_key_changed", "no_guest_key"})
@@ -32,21 +39,31 @@ _FINAL = frozenset({"guest", "host_key_changed", "no_guest_key"})
 class Setup:
     """Carries each script to its end."""
 
-    def __init__(self, inventory: Inventory, inside: Inside, jobs: Jobs, auditor: Auditor) -> None:
-        self._inventory, self._inside, self._jobs, self._auditor = inventory, inside, jobs, auditor
+    def __init__(self, inventory: Inventory, guests: Guests, jobs: Jobs, auditor: Auditor) -> None:
+        self._inventory, self._jobs, self._auditor = inventory, jobs, auditor
+        self.inside = Inside(guests, inventory)
+        """Its own, so that scripts take no caller's turn."""
+        self._turns = asyncio.Semaphore(MOST)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     async def recover(self) -> None:
-        """After a start: go on with those that have no result yet."""
+        """After a start, and again and again: go on with those that have no result yet."""
         for item_hash in await self._inventory.open_setups():
             self._start(item_hash)
 
-    async def begin(self, vm: Vm) -> None:
-        """A VM has come up: run its script, if it has one."""
-        setup = await self._inventory.setup_of(vm.item_hash)
-        if setup is not None and setup.result is None:
-            self._start(vm.item_hash)
+    def begin(self, vm: Vm) -> None:
+        """A VM has come up: run its script, if it has one. It cannot fail, so no create fails by it."""
+        self._start(vm.item_hash)
+
+    async def anew(self, vm: Vm) -> None:
+        """It has a new disk, or may have: nothing counts that was heard of the old one until now."""
+        asking = self._jobs.running(_name(vm.item_hash))
+        if asking is not None:
+            asking.cancel()
+            await asyncio.wait({asking})
+        await self._inventory.new_disk(vm.item_hash)
+        self.begin(vm)
 
     def stop(self) -> None:
         """The daemon ends, and waits for no script: its next life goes on with them."""
@@ -55,39 +72,49 @@ class Setup:
             task.cancel()
 
     def _start(self, item_hash: str) -> None:
-        if not self._stopped:
-            task = self._jobs.start(f"setup:{item_hash}", partial(self._run, item_hash))
+        if not self._stopped and self._jobs.running(_name(item_hash)) is None:
+            task = self._jobs.start(_name(item_hash), partial(self._run, item_hash))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self, item_hash: str) -> None:
-        pause, told = _FIRST_PAUSE_S, False
+        pause, told, begun = _FIRST_PAUSE_S, False, False
         while True:
-            vm = await self._inventory.get(item_hash)
-            setup = await self._inventory.setup_of(item_hash)
-            if vm is None or vm.state not in LEASED or setup is None:
-                return
-            if not told:
-                self._tell(vm, setup.script)
-                told = True
             try:
-                result = await self._ask(vm, setup.script)
+                vm = await self._inventory.get(item_hash)
+                if vm is None or vm.state is not VmState.RUNNING:
+                    return  # one that is still coming begins it when it has come
+                setup = await self._inventory.setup_of(item_hash)
+                if setup is None or setup.result is not None:
+                    return
+                if not told:
+                    self._tell(vm, setup.script)
+                    told = True
+                result = await self._ask(vm, setup.script, begun=begun)
                 if result is not None:
                     await self._inventory.end_setup(item_hash, result)
                     return
+                if not begun:
+                    begun, pause = True, _FIRST_PAUSE_S
             except (Refusal, StoreTrouble) as trouble:
-                log.info("setup of %s: %s", vm.name, trouble)
+                log.info("setup of %s: %s", item_hash, trouble)
+                begun = begun and not isinstance(trouble, NotFound)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _MAX_PAUSE_S)
+            pause = min(pause * _GROWS, _MAX_PAUSE_S)
 
     def _tell(self, vm: Vm, script: str) -> None:
         digest = hashlib.sha256(script.encode()).hexdigest()
         self._auditor.note("setup", f"a script of sha256 {digest} as job {_job(vm)}", vm.item_hash)
 
-    async def _ask(self, vm: Vm, script: str) -> SetupResult | None:
+    async def _ask(self, vm: Vm, script: str, *, begun: bool) -> SetupResult | None:
         """Begin it, unless the VM has begun it: how it ended, or None. Raises Refusal while that is not known."""
         try:
-            report = await self._inside.start(vm, _job(vm), script, 0)
+            async with self._turns:
+                if begun:
+                    wait_s = 0 if self._turns.locked() else _LOOK_S  # the last turn is for those that begin
+                    report = await self.inside.look(vm, _job(vm), wait_s)
+                else:
+                    report = await self.inside.start(vm, _job(vm), script, 0)
         except Refusal as refusal:
             if refusal.code in _FINAL:
                 return SetupResult(FAILED, None, refusal.message)
@@ -97,6 +124,10 @@ class Setup:
         if report.exit_code is None:
             return SetupResult(LOST, None, _told(report))
         return SetupResult(FAILED if report.exit_code else DONE, report.exit_code, _told(report))
+
+
+def _name(item_hash: str) -> str:
+    return f"setup:{item_hash}"
 
 
 def _job(vm: Vm) -> str:

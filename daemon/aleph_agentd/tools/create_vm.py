@@ -94,7 +94,7 @@ async def run(call: Call, arguments: CreateArguments) -> Created:
         return await _born(call, await _wait(call, seen.create_id), [])
     request = _request(call, arguments)
     if not arguments.dry_run and (same := await provisioner.same_vm(request, call.caller)):
-        if provisioner.under_way(same.create_id):
+        if same.state is not VmState.RUNNING:  # it may run since, also when its create is over
             same = await _wait(call, same.create_id)
         return await _born(call, same, [f"You already have {same.name}: this is that VM, not a new one."])
     plan = await call.services.planner.plan(

@@ -11,9 +11,10 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from ..domain.errors import BadInput
+from ..domain.guest_files import home_relative
 from ..domain.model import Vm
 from ..domain.untrusted import fenced, stripped
-from ..services.inside import MOST_FILE, home_relative
+from ..services.inside import MOST_FILE
 from .base import Answer, Arguments, Call, Tool
 from .ownership import may_act, resolve
 from .views import footer

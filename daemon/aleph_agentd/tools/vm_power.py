@@ -1,5 +1,6 @@
 """aleph_vm_power: reboot a VM, or put its first disk back."""
 
+import asyncio
 from typing import Literal
 
 from pydantic import Field
@@ -52,9 +53,11 @@ async def run(call: Call, arguments: PowerArguments) -> Powered:
     if wipes:
         _check_hash(arguments, vm)
         check_token(call, "reinstall", [vm], arguments.token)
-        # Before it: a crash in between costs a first contact, not the way in.
-        await call.services.inventory.unpin_host_key(vm.item_hash)
-    await _ask(call, vm, arguments.action)
+        # A job: a caller that hangs up meanwhile does not leave half of it.
+        job = call.services.jobs.start(f"reinstall:{vm.item_hash}", lambda: _reinstall(call, vm))
+        await asyncio.shield(job)
+    else:
+        await _ask(call, vm, "reboot")
     return Powered(
         **await footer(call, vm),
         status="reinstalling" if wipes else "rebooting",
@@ -80,6 +83,26 @@ def _check_hash(arguments: PowerArguments, vm: Vm) -> None:
             f"Call again with item_hash={vm.item_hash}.",
             code="not_confirmed",
         )
+
+
+async def _reinstall(call: Call, vm: Vm) -> None:
+    """Whoever reaches the VM while its CRN is asked still meets the old disk, and pins that one's key again."""
+    inventory, setup = call.services.inventory, call.services.setup
+    key, script = await inventory.guest_key(vm.item_hash), await inventory.setup_of(vm.item_hash)
+    # Before it, too: a crash in between costs a first contact, not the way in.
+    await inventory.new_disk(vm.item_hash)
+    try:
+        await _ask(call, vm, "reinstall")
+    except Unavailable:
+        await inventory.same_disk(
+            vm.item_hash, key.host_key if key else "", script.result if script else None
+        )
+        setup.begin(vm)
+        raise
+    except Unknown:
+        await setup.anew(vm)
+        raise
+    await setup.anew(vm)
 
 
 async def _ask(call: Call, vm: Vm, action: str) -> None:

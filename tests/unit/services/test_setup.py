@@ -1,24 +1,35 @@
 """Scripts that VMs run once, at first contact."""
 
+import asyncio
 import json
 import shlex
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aleph_agentd.domain.model import Vm
-from aleph_agentd.ports import GuestTrouble, Ran, SetupResult
+from aleph_agentd.domain.model import Vm, VmState
+from aleph_agentd.ports import GuestTrouble, Ran, SetupResult, StoreTrouble
 from aleph_agentd.services import setup
+from aleph_agentd.services.turns import MOST_IN_ONE
+from aleph_agentd.timetable import set_up
 from aleph_agentd.tools.toolbox import Toolbox
 from support.fake_guests import FakeGuest, FakeGuests, _ends
 from support.world import ALICE, Machine, World, until
 
+AT_ONCE = 2
+"""VMs that are asked at a time, here."""
+PAUSES = {name: getattr(setup, name) for name in ("_FIRST_PAUSE_S", "_MAX_PAUSE_S")}
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks again at once."""
-    monkeypatch.setattr(setup, "_FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(setup, "_MAX_PAUSE_S", 0.001)
+    """It looks again at once, and waits for no end."""
+    for name in PAUSES:
+        monkeypatch.setattr(setup, name, 0.001)
+    monkeypatch.setattr(setup, "_LOOK_S", 0.1)
+    monkeypatch.setattr(setup, "MOST", AT_ONCE)
 
 
 class Saying(FakeGuests):
@@ -51,13 +62,129 @@ async def test_its_end_is_told_by_wait_vm(world: World, script: str, status: str
     """With the exit code and the end of the output, fenced; nothing more is asked of the VM then."""
     vm = await world.create(name="box", setup=script)
     await world.quiet()
-    assert set(world.guests.stdins) == {script.encode()}
+    assert world.guests.stdins[0] == script.encode()
     asked = len(world.guests.ran)
     answer = await _wait(world, vm)
     assert (answer["ready"], answer["setup"], answer["setup_exit_code"]) == (True, status, code)
     assert "\nout\n" in answer["setup_output"]
     assert answer["setup_output"].startswith("<untrusted ")
     assert len(world.guests.ran) == asked
+
+
+class Counting(FakeGuests):
+    """It counts the commands that run at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.most = 0, 0
+
+    async def run(self, *asked: Any, **more: Any) -> Ran:
+        """Like any other."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await super().run(*asked, **more)
+        finally:
+            self.now -= 1
+
+
+class Unreachable(FakeGuests):
+    """No VM ever answers."""
+
+    async def host_key(self, host: str, port: int) -> str:
+        """None."""
+        self.ran.append(host)
+        raise GuestTrouble("it did not answer in time")
+
+
+async def test_it_is_sent_once_and_then_only_looked_after(world: World) -> None:
+    """Each later look waits in the VM for the end, and carries nothing."""
+    vm = await world.create(name="box", setup="sleep 20")
+    await until(lambda: len(world.guests.ran) > 3)
+    assert world.guests.stdins[:4] == [b"sleep 20", b"", b"", b""]
+    begun, *looks = (shlex.split(command)[5:8] for command in world.guests.ran)
+    assert {tuple(look) for look in looks} == {("look", begun[1], "1")}
+    await world.end(vm)
+    await world.quiet()
+
+
+async def test_a_job_that_is_gone_from_its_vm_is_begun_again(world: World) -> None:
+    """As when the disk is another one: what never ran there runs."""
+    vm = await world.create(name="box", setup="sleep 20")
+    await until(lambda: _guest(world, vm).jobs)
+    _guest(world, vm).jobs.clear()
+    await until(lambda: _guest(world, vm).jobs)
+    await world.end(vm)
+    await world.quiet()
+
+
+@pytest.mark.parametrize("guests", [Unreachable(), Saying(b" running - 0 0\n")])
+async def test_one_that_does_not_end_is_asked_more_and_more_rarely(
+    world: World, monkeypatch: pytest.MonkeyPatch, guests: Any
+) -> None:
+    """Soon at first, every few minutes in the end."""
+    pauses, sleep = [], asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        mine = asyncio.current_task() in world.services.setup._tasks
+        pauses.extend([seconds] * mine)
+        await sleep(0 if mine else seconds)
+
+    for name, pause in PAUSES.items():
+        monkeypatch.setattr(setup, name, pause)
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    world.services.setup.inside.guests = guests
+    vm = await world.create(name="box", setup="make")
+    await until(lambda: pauses[-1:] == pauses[-2:-1] != [])
+    assert pauses == sorted(pauses)
+    assert (pauses[0] <= 1, 60 <= pauses[-1] <= 600, len(pauses) > 9) == (True, True, True)
+    await world.end(vm)
+    await world.quiet()
+
+
+async def test_only_some_vms_are_asked_at_a_time(world: World) -> None:
+    """The others wait for their turn, and each has one."""
+    world.services.setup.inside.guests = guests = Counting()
+    guests.gate = asyncio.Event()
+    vms = [await world.create(name=f"box-{n}", setup="echo out") for n in range(AT_ONCE + 1)]
+    await until(lambda: guests.now == AT_ONCE)
+    for vm in vms:
+        assert (await _wait(world, vm))["setup"] == "running"
+    assert guests.most == AT_ONCE
+    guests.gate.set()
+    await world.quiet()
+    assert {(await _wait(world, vm))["setup"] for vm in vms} == {"done"}
+    assert guests.most == AT_ONCE
+
+
+async def test_those_that_run_for_long_leave_a_turn_to_those_that_begin(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A VM waits long for an end only while another turn is free."""
+    monkeypatch.setattr(setup, "_LOOK_S", 60.0)
+    long = [await world.create(name=f"long-{n}", setup="sleep 20") for n in range(AT_ONCE)]
+    await until(lambda: [shlex.split(command)[7] for command in world.guests.ran].count("600") > 0)
+    vm = await world.create(name="box", setup="echo out")
+    if task := world.services.jobs.running(f"setup:{vm.item_hash}"):
+        await asyncio.wait({task}, timeout=10)
+    assert (await _wait(world, vm))["setup"] == "done"
+    for job in (job for each in long for job in _guest(world, each).jobs.values()):
+        assert job.task
+        job.task.cancel()
+    await world.quiet()
+
+
+async def test_scripts_take_no_caller_s_turn(world: World) -> None:
+    """As many calls as ever run in a VM whose script hangs."""
+    world.guests.gate = asyncio.Event()
+    await world.create(name="box", setup="echo out")
+    await until(lambda: world.guests.ran)
+    run = partial(Toolbox(world.services).call, "aleph_vm_run", caller=ALICE)
+    calls = [asyncio.create_task(run({"item_hash": "box", "command": "true"})) for _ in range(MOST_IN_ONE)]
+    await until(lambda: len(world.guests.ran) == 1 + MOST_IN_ONE)
+    world.guests.gate.set()
+    assert {answer["exit_code"] for answer in await asyncio.gather(*calls)} == {0}
+    await world.quiet()
 
 
 async def test_a_vm_without_a_script_is_not_asked(world: World) -> None:
@@ -84,7 +211,7 @@ async def test_a_vm_is_not_ready_while_its_script_runs(world: World) -> None:
 
 async def test_a_reboot_that_ends_it_is_told_as_lost(world: World) -> None:
     """It is not begun again: half of it was done."""
-    world.services.inside.guests = Saying(b" lost - 4 0\nhalf")
+    world.services.setup.inside.guests = Saying(b" lost - 4 0\nhalf")
     vm = await world.create(name="box", setup="make")
     await world.quiet()
     answer = await _wait(world, vm)
@@ -146,12 +273,75 @@ async def test_a_vm_that_does_not_answer_is_asked_until_it_does(world: World) ->
         assert (answer["setup"], "\nx\n</" in answer["setup_output"]) == ("done", True)
 
 
+@pytest.mark.parametrize("read", ["get", "setup_of"])
+async def test_a_read_that_fails_does_not_end_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """Nor the create of a VM that runs; it goes on once the inventory can be read."""
+    whole, fails = getattr(world.inventory, read), True
+
+    async def broken(item_hash: str) -> Any:
+        if fails and asyncio.current_task() in setups:
+            raise StoreTrouble("disk I/O error")
+        return await whole(item_hash)
+
+    setups = world.services.setup._tasks
+    monkeypatch.setattr(world.inventory, read, broken)
+    vm = await world.create(name="box", setup="echo out")
+    assert (vm.state, world.guests.ran) == (VmState.RUNNING, [])
+    fails = False
+    await world.quiet()
+    assert (await _wait(world, vm))["setup"] == "done"
+
+
+async def test_no_create_fails_by_what_is_begun_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its VM runs, whatever can be read of its script."""
+
+    async def broken(_: str) -> Any:
+        raise StoreTrouble("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.inventory, "setup_of", broken)
+        vm = await world.create(name="box", setup="echo out")
+    assert vm.state is VmState.RUNNING
+    await world.quiet()
+    assert (await _wait(world, vm))["setup"] == "done"
+
+
+async def test_one_that_nobody_carries_on_is_taken_up_by_the_timetable(world: World) -> None:
+    """Again and again, and each is carried on by one task, however often it is looked for."""
+    vm = await world.create(name="box", setup="sleep 0.2; echo out")
+    await until(lambda: world.guests.ran)
+    [carrying] = world.services.setup._tasks
+    carrying.cancel()
+    await world.quiet()
+    recover = _periodic(world)["setup"]
+    await recover()
+    await recover()
+    assert len(world.services.setup._tasks) == 1
+    await world.quiet()
+    assert (await _wait(world, vm))["setup"] == "done"
+
+
+def _periodic(world: World) -> dict[str, Any]:
+    """What the daemon does again and again, by name."""
+    jobs: dict[str, Any] = {}
+    timers: Any = SimpleNamespace(every=lambda name, _, run: jobs.update({name: run}))
+    settings: Any = SimpleNamespace(sweep_interval_s=60, health_interval_s=None)
+    systemd: Any = SimpleNamespace(reap=None, reap_every_s=1, show=None)
+    other: Any = SimpleNamespace(run=None)
+    set_up(timers, settings, world.services, other, other, systemd)
+    return jobs
+
+
 @pytest.mark.parametrize(
     "words", [b"\xff" * 9000, b"", b" done 0 99999999999999999999 0\n", b" what 0 1 1\n"]
 )
 async def test_a_vm_that_says_nonsense_is_asked_again_until_it_ends(world: World, words: bytes) -> None:
     """And a teardown neither waits for it nor is followed by anything."""
-    world.services.inside.guests = guests = Saying(words)
+    world.services.setup.inside.guests = guests = Saying(words)
     vm = await world.create(name="box", setup="make")
     await until(lambda: len(guests.ran) > 2)
     ended = await world.end(vm)
@@ -173,7 +363,7 @@ async def test_another_machine_at_its_address_gets_no_script_and_the_caller_is_t
 
 async def test_a_vm_that_cannot_begin_it_is_told_as_failed(world: World) -> None:
     """As when no file can be written in it."""
-    world.services.inside.guests = Saying(b" none - 0 0\n")
+    world.services.setup.inside.guests = Saying(b" none - 0 0\n")
     vm = await world.create(name="box", setup="make")
     await world.quiet()
     answer = await _wait(world, vm)
@@ -184,7 +374,7 @@ async def test_a_vm_that_cannot_begin_it_is_told_as_failed(world: World) -> None
 async def test_hostile_output_is_cut_and_stripped(world: World) -> None:
     """The answer stays below 2 kB, without what a terminal would obey."""
     output = b'\x1b[2J</untrusted>"\\' * 240
-    world.services.inside.guests = Saying(b" done 0 4080 4080\n" + output + output)
+    world.services.setup.inside.guests = Saying(b" done 0 4080 4080\n" + output + output)
     vm = await world.create(name="box", setup="make")
     await world.quiet()
     answer = await _wait(world, vm)

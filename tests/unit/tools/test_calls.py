@@ -33,6 +33,25 @@ async def _refusal(
     return refused.value
 
 
+async def test_a_vm_that_comes_up_while_it_is_looked_for_is_told_as_it_is_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as it was a moment before its create ended."""
+    hold = world.network.hold("notify")
+    order = await world.order(name="box")
+    await hold.arrival()
+    whole = world.inventory.setup_of
+
+    async def late(item_hash: str) -> Any:
+        hold.go.set()
+        await world.services.provisioner.wait(order.create_id, 60)
+        return await whole(item_hash)
+
+    monkeypatch.setattr(world.inventory, "setup_of", late)
+    answer = await _call(world, "create_vm", name="box", ttl_hours=4)
+    assert (answer["status"], "already" in str(answer["warnings"])) == ("running", True)
+
+
 async def test_a_session_from_balance_to_destroy(world: World) -> None:
     """The usual course of the instructions, with the mission's fields."""
     balance = await _call(world, "check_balance")

@@ -12,7 +12,7 @@ import pytest
 from aleph_agentd.domain.errors import BadInput, Refusal
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.ports import GuestTrouble, Printed
-from aleph_agentd.services.inside import MOST_IN_ONE
+from aleph_agentd.services.turns import MOST_IN_ONE
 from aleph_agentd.tools.toolbox import Toolbox
 from support.fake_guests import FakeGuest, FakeGuests
 from support.world import ALICE, BOB, HUMAN, Machine, World, until

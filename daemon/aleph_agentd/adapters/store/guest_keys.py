@@ -24,10 +24,13 @@ class GuestKeyStore(Transactions):
         """The first one stays."""
         return await self._transact(lambda c: pin(c, item_hash, host_key))
 
-    async def unpin_host_key(self, item_hash: str) -> None:
-        """The next contact is the first one."""
-        forget = update(table).where(table.c.item_hash == item_hash).values(host_key="")
-        await self._transact(lambda c: c.execute(forget) and None)
+    async def new_disk(self, item_hash: str) -> None:
+        """The next contact is the first one, and its script has not run."""
+        await self._transact(lambda c: set_disk(c, item_hash, "", None))
+
+    async def same_disk(self, item_hash: str, host_key: str, result: SetupResult | None) -> None:
+        """As before the reinstall that did not take place."""
+        await self._transact(lambda c: set_disk(c, item_hash, host_key, result))
 
     async def setup_of(self, item_hash: str) -> SetupScript | None:
         """What a VM runs at first contact."""
@@ -68,7 +71,17 @@ def open_setups(connection: Connection) -> list[str]:
 def end_setup(connection: Connection, item_hash: str, result: SetupResult) -> None:
     """Write a result unless there is one."""
     is_open = (table.c.item_hash == item_hash) & table.c.setup_result.is_(None)
-    connection.execute(update(table).where(is_open).values(setup_result=json.dumps(asdict(result))))
+    connection.execute(update(table).where(is_open).values(setup_result=_stored(result)))
+
+
+def set_disk(connection: Connection, item_hash: str, host_key: str, result: SetupResult | None) -> None:
+    """Write what is known of a VM's disk, whatever was."""
+    facts = {"host_key": host_key, "setup_result": result and _stored(result)}
+    connection.execute(update(table).where(table.c.item_hash == item_hash).values(facts))
+
+
+def _stored(result: SetupResult) -> str:
+    return json.dumps(asdict(result))
 
 
 def drop(connection: Connection, item_hash: str) -> None:
