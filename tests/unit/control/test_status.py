@@ -78,7 +78,12 @@ def test_a_balance_lasts_only_while_something_burns_it(daemon, cli):
 
 def test_a_sweep_that_saw_nothing_does_not_say_that_all_is_known(daemon, cli):
     """A network that did not answer has compared nothing; before the first one nothing was looked at."""
-    nothing = {"at": "2026-11-23T04:00:00Z", "listed": 0, "orphans": 0, "trouble": "the network did not answer"}
+    nothing = {
+        "at": "2026-11-23T04:00:00Z",
+        "listed": 0,
+        "orphans": 0,
+        "trouble": "the network did not answer",
+    }
     daemon.says("status", STATUS | {"sweep": nothing})
     cli.run("status")
     assert "none of them compared" in cli.out
