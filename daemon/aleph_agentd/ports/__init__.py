@@ -16,6 +16,7 @@ from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
 from .notifier import Notifier, NotTold
 from .passphrase import PassphraseFile
+from .rebuilding import Admission
 from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
 from .timers import Timers
@@ -47,6 +48,7 @@ __all__ = [
     "GuestTrouble",
     "HostKeyChanged",
     "RestartOutcome",
+    "Admission",
     "Inventory",
     "FreezeLog",
     "Decide",

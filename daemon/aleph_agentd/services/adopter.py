@@ -1,19 +1,24 @@
 """Writing rows for VMs that only the network knows: size, host and lease from their messages, money by the live price."""
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
 from ..domain import money
+from ..domain.caller import Caller, Peer
 from ..domain.clock import Clock
 from ..domain.compute_units import MEMORY_MIB
 from ..domain.gpu import GPU_MEMORY_MIB, dearest_unit
 from ..domain.model import Crn, NetworkInstance, PublishedEnd, Vm, VmState
 from ..domain.policy import reserve_units
-from ..ports import Inventory, Market, NetworkTrouble, Signer
+from ..ports import Admission, Inventory, Market, NetworkTrouble, Signer
 from .billing_end import FORGETS_PER_VM
 
 log = logging.getLogger(__name__)
+
+NOBODY = Caller("", Peer(-1, 0))
+"""Whose a row is that no session asked for."""
 
 
 class Adopter:
@@ -24,14 +29,25 @@ class Adopter:
 
     async def adopt(self, item: NetworkInstance, end: PublishedEnd, cause: str) -> Vm:
         """The row of this VM, new or not. Raises NetworkTrouble without a price, KeyMissing without a key."""
-        rate = await self.rate(item)
-        crn = await self.crn(item.crn_hash)
-        forgets = await self._signer.sign_forgets(item.item_hash, item.payer, FORGETS_PER_VM)
+        return await self.write(await self.draft(item, end, cause), None)
+
+    async def draft(self, item: NetworkInstance, end: PublishedEnd, cause: str, owner: Caller = NOBODY) -> Vm:
+        """The row that it would get. Raises NetworkTrouble without a price."""
+        rate, crn = await self.rate(item), await self.crn(item.crn_hash)
+        image, now = self._image(item.rootfs), self._clock.now()
+        row = adopted_row(item, end, rate, crn, image, cause, now)
+        return replace(
+            row, session=owner.session, project=owner.project, client=owner.client, uid=owner.peer.uid
+        )
+
+    async def write(self, vm: Vm, admission: Admission | None) -> Vm:
+        """The row, with its kill switches and its reservation. Raises KeyMissing; StaleRow if it is not new to an admission."""
+        forgets = await self._signer.sign_forgets(vm.item_hash, vm.payer, FORGETS_PER_VM)
         now = self._clock.now()
-        vm = adopted_row(item, end, rate, crn, self._image(item.rootfs), cause, now)
+        log.warning("taking in %s (%s): %s", vm.name, vm.item_hash[:12], vm.cause)
         life = money.exact_s(max(vm.expires_at, now) - vm.created_at)
-        log.warning("taking in %s (%s): %s", vm.name, vm.item_hash[:12], cause)
-        return await self._inventory.adopt(vm, forgets, reserve_units(money.hourly_units(rate), life), now)
+        reserve = reserve_units(vm.hourly_units, life)
+        return await self._inventory.adopt(vm, forgets, reserve, now, admission)
 
     async def rate(self, item: NetworkInstance) -> Decimal:
         """What it costs, in units per second; a GPU's price is the network's word for this VM, else the dearest."""

@@ -86,7 +86,7 @@ def orphan_view(orphan: NetworkInstance) -> VmView:
         ttl_expires_at=iso(orphan.stamp.expires_at) if orphan.stamp else None,
         ssh_command="",
         expired=False,
-        note="Under our key, but not in the inventory: the owner decides (aleph-agentctl orphans adopt HASH, or destroy HASH).",
+        note="Under our key, but not in the inventory: the owner decides (aleph_adopt_vm asks for it; or aleph-agentctl orphans adopt HASH, or destroy HASH).",
     )
 
 

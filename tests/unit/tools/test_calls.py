@@ -261,6 +261,9 @@ async def test_a_vm_of_another_key_is_not_pretended_to_be_destroyed(world: World
 async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine) -> None:
     """Whatever was asked."""
     async with machine.life(max_daily_spend_units=1_000_000) as world:
+        world.network.stranger("ab" * 32)
+        world.clock.forward(minutes=16)
+        await world.services.sweeper.run()
         stuck = await world.create(name="stuck")
         world.network.crn_does[stuck.crn_hash] = "silent"
         await world.end(stuck, passes=7)
@@ -277,6 +280,7 @@ async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine)
             "aleph_vm_run": {"item_hash": "box", "command": "true"},
             "aleph_vm_copy": {"item_hash": "box", "path": "a", "content": ""},
             "aleph_vm_power": {"item_hash": "box", "action": "reboot"},
+            "aleph_adopt_vm": {"item_hash": "ab" * 32, "ttl_hours": 1},
             "aleph_spend_report": {},
             "aleph_freeze": {"reason": "enough"},
             "aleph_destroy_vm": {"item_hash": "box"},
