@@ -52,7 +52,8 @@ def orphans(context: click.Context, sweep: bool, anyway: bool) -> None:
 @json_option
 def adopt(item_hash: str) -> None:
     """Take a VM into the inventory: with its stamped lease, or one of the default length from now."""
-    answer = ask("orphans.adopt", with_passphrase({"item_hash": item_hash}), ACT_S)
+    found = ask("orphans.get", {"item_hash": item_hash})["vm"]["item_hash"]
+    answer = ask("orphans.adopt", with_passphrase({"item_hash": found}), ACT_S)
     if as_json():
         output.say_json(answer)
         return

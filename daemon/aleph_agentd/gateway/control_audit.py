@@ -27,6 +27,7 @@ READ_ONLY = frozenset(
         "events.watch",
         "ledger.list",
         "orphans.list",
+        "orphans.get",
         "backup.read",
         "panic.status",
         "audit.list",
