@@ -69,6 +69,8 @@ class Adoption:
 
     async def look(self, reference: str, hours: float, caller: Caller) -> Offer:
         """What it would be, and cost, from now on. Raises the Refusal of what is not to be had."""
+        if self._sweeper.findings.trouble:
+            await self.sweep()
         item = self._found(reference)
         end = await self._end(item, hours)
         try:
@@ -119,8 +121,6 @@ class Adoption:
         findings = self._sweeper.findings
         known = (*findings.orphans, *findings.strangers, *findings.lost)
         found = [item for item in known if item.item_hash.startswith(reference)]
-        if len(found) != 1 and findings.trouble:
-            raise Unavailable(f"Which orphans there are is not known: {findings.trouble}.", LIST)
         if len(found) != 1:
             raise NotFound(f"{reference[:64]!r} fits {len(found)} orphans of the last sweep.", LIST)
         return found[0]

@@ -282,11 +282,19 @@ async def test_what_is_not_there_or_not_known_is_no_orphan(world: World) -> None
     await found(world)
     await found(world, "ab" * 16 + "cd" * 16)
     assert await refusal(world, item_hash=ORPHAN[:12]) == "not_found"
-    world.network.fail("instances")
+    world.network.fail("instances", times=2)
     await sweep(world)
     assert await refusal(world, item_hash=OTHER) == "unavailable"
     world.network.fail("price")
     assert await refusal(world) == "unavailable"
+
+
+async def test_right_after_a_start_it_is_looked_for_first(machine: Machine) -> None:
+    """No sweep has run yet: that is no reason to send anybody away."""
+    async with machine.life() as world:
+        world.network.stranger(ORPHAN, crn=a_crn(1).hash)
+        world.clock.forward(seconds=PAST_GRACE_S)
+        assert (await adopt(world))["status"] == "awaiting_approval"
 
 
 async def test_an_orphan_that_ended_meanwhile_is_not_taken_in(world: World) -> None:
