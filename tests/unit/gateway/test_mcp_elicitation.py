@@ -69,6 +69,23 @@ async def test_a_ticked_box_approves_and_is_marked_as_the_client_s(
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_a_ticked_box_takes_an_orphan_in(mcp: McpServed, world: World, mode: str) -> None:
+    """The call that asked answers what came of it, and asks nothing more."""
+    orphan = "ab" * 32
+    world.network.stranger(orphan)
+    world.clock.forward(minutes=16)
+    await world.services.sweeper.run()
+    user = Asked("accept", {"approve": True})
+    async with Client(mcp.transport(), mode=mode, elicitation_callback=user) as client:
+        wanted = {"item_hash": orphan, "ttl_hours": 1}
+        answer = (await client.call_tool("aleph_adopt_vm", wanted)).structured_content
+    assert answer and (answer["status"], answer["item_hash"]) == ("adopted", orphan)
+    [message] = user.messages
+    assert "take in recovered-abababab" in message and "credits (US$" in message
+    assert [vm.session for vm in await world.rows()] == [NONCE]
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("action", "content", "state"),
     [
