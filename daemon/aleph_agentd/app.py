@@ -136,7 +136,7 @@ class Daemon:
             Spend(self.services),
             Report(self.services),
             self._measured(meters, lambda: opener.sessions),
-            KeyVerbs(self._key.unlock),
+            KeyVerbs(self._key),
             NotifyVerbs(self._notifications),
         ):
             more |= audited(explained(part.methods()), self._auditor, sessions.plain)

@@ -28,6 +28,7 @@ READ_ONLY = frozenset(
         "ledger.list",
         "orphans.list",
         "orphans.get",
+        "key.state",
         "backup.read",
         "panic.status",
         "audit.list",
