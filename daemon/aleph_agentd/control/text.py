@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from aleph_agentd.domain import counting
+
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Control, formatting (right-to-left overrides too), surrogates, line and paragraph separators."""
 
@@ -85,3 +87,8 @@ def minutes(value: float | None) -> str:
 def short(item_hash: object) -> str:
     """As much of a hash as tells VMs apart."""
     return plain(item_hash)[:16]
+
+
+def counted(number: object, noun: str) -> str:
+    """`1 VM`, `2 VMs`; None is an unknown number."""
+    return plain(counting.counted(number, noun))

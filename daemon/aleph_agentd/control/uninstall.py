@@ -12,7 +12,9 @@ from aleph_agentd.control.daemon import ask, with_daemon
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.doctor.finding import command, ours
 from aleph_agentd.control.installing import Place, Record, works
+from aleph_agentd.control.text import counted
 from aleph_agentd.control.verb import as_json, json_option
+from aleph_agentd.domain.counting import be
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import DaemonUnreachable, HungUp, NoAnswer
 
@@ -47,7 +49,7 @@ def _refuse_while_vms_live(place: Place, record: Record) -> None:
     panic = ours("aleph-agentctl", "uninstall", *place.flags, "--panic")
     start = command(*place.systemctl, "restart", installing.SERVICE)
     raise Refusal(
-        f"{live} VMs live{' by the inventory' if away else ''}, and nobody would end them; nothing was removed",
+        f"{counted(live, 'VM')} {be(live, 'lives', 'live')}{' by the inventory' if away else ''}, and nobody would end them; nothing was removed",
         f"{start} && {panic}" if away else panic,
         code="vms_live",
     )

@@ -184,7 +184,7 @@ def test_recover_says_what_it_took_in_and_what_it_did_not(daemon, cli, make_vm, 
     answer = {"adopted": [make_vm("recovered-1")], "waiting": 1, "strangers": 2, "orphans": 3}
     daemon.says("recover", answer)
     assert cli.run("recover") == 0
-    assert "1 VMs were taken" in cli.out and "recovered-1" in cli.out
+    assert "1 VM was taken" in cli.out and "recovered-1" in cli.out
     assert "recover --others" in cli.out and "3 carry no stamp" in cli.out
     assert cli.run("recover", "--others", "--json") == 0
     assert cli.json == answer
