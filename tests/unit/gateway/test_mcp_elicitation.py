@@ -86,6 +86,23 @@ async def test_a_ticked_box_takes_an_orphan_in(mcp: McpServed, world: World, mod
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_a_ticked_box_extends_once_and_asks_once(mcp: McpServed, world: World, mode: str) -> None:
+    """The call is run again to be answered: that is no second extension. The next call is."""
+    user = Asked("accept", {"approve": True})
+    async with Client(mcp.transport(), mode=mode, elicitation_callback=user) as client:
+        made = (await client.call_tool("aleph_create_vm", {"name": "box", "ttl_hours": 1})).structured_content
+        assert made is not None
+        more = {"item_hash": "box", "additional_hours": 7}
+        answer = (await client.call_tool("aleph_extend_vm", more)).structured_content
+        assert answer and answer["status"] == "extended"
+        [vm] = await world.rows()
+        assert (vm.lease_version, len(user.messages)) == (2, 1)
+        again = (await client.call_tool("aleph_extend_vm", more)).structured_content
+        assert again and again["status"] == "extended" and len(user.messages) == 2
+        assert (await world.row(vm)).lease_version == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("action", "content", "state"),
     [
