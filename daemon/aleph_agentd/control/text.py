@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from aleph_agentd.domain import counting
+from aleph_agentd.domain import counting, money
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Control, formatting (right-to-left overrides too), surrogates, line and paragraph separators."""
@@ -45,18 +45,11 @@ def _cells(character: str) -> int:
 
 
 def credits_and_usd(amount: float | None, otherwise: str = UNKNOWN) -> str:
-    """`57.00 cr (US$0.57)`; small amounts keep their digits."""
+    """`57.00 cr (US$0.57)`, exact as `money.show` is."""
     if amount is None:
         return otherwise
-    # Decimals round a half as `money.show` does: the same price must not look like two.
     cr = Decimal(str(amount))
-    usd = cr / 100
-    return f"{cr:,.{_digits(cr)}f} cr (US${usd:,.{_digits(usd)}f})"
-
-
-def _digits(amount: Decimal) -> int:
-    size = abs(amount)
-    return 2 if size >= 1 or size == 0 else 4 if size >= Decimal("0.01") else 6
+    return f"{money.decimals(cr, 4)} cr (US${money.decimals(cr / 100, 6)})"
 
 
 def moment(at: object) -> str:

@@ -62,7 +62,7 @@ async def test_a_ticked_box_approves_and_is_marked_as_the_client_s(
         answer = (await client.call_tool("aleph_create_vm", BIG)).structured_content
         assert answer and (answer["status"], answer["name"]) == ("running", "big")
     [message] = user.messages
-    assert "create big: 1 CU for 8 h" in message and "12.11 credits (US$0.12)" in message
+    assert "create big: 1 CU for 8 h" in message and "12.1125 credits (US$0.121125)" in message
     [approval] = await world.inventory.approvals(open_only=False, limit=9)
     assert (approval.state, approval.decided_by) == ("used", BY_CLIENT)
     assert any(BY_CLIENT in event.text for event in await world.inventory.events(0, 99))

@@ -97,7 +97,7 @@ async def test_above_the_threshold_it_asks_first_and_a_yes_takes_the_quoted_plan
     async with machine.life(cost_threshold_units=50_000) as world:
         asked = await _call(world, "create_vm", name="box")
         assert (asked["requires_confirmation"], asked["status"]) == (True, "quoted")
-        assert "5.70 credits (US$0.06)" in asked["confirmation_message"]
+        assert "5.70 credits (US$0.057)" in asked["confirmation_message"]
         assert await world.rows() == []
         first = world.network.crn_list[0]
         world.network.crn_list = (replace(world.network.crn_list[1], score=2.0), first)
