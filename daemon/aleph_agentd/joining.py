@@ -1,7 +1,6 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .domain.limits import Limits
 from .domain.names import check_ssh_pubkey
 from .ports import Hosts, Inventory, Market, Messages, Signer, StartCounter, Timers
 from .services.adopter import Adopter
+from .services.adoption import Adoption
 from .services.approvals import Approvals
 from .services.approved import Executor
 from .services.auditor import Auditor
@@ -132,17 +132,8 @@ def join(
     adopter, repairs, restoration, sweeper = _keepers(
         given, inventory, network, clock, jobs, treasury, teardown
     )
-    makers = _makers(
-        given,
-        inventory,
-        network,
-        clock,
-        jobs,
-        treasury,
-        teardown,
-        freezes,
-        lambda: sweeper.findings.others_live,
-    )
+    adoption = Adoption(inventory, treasury, sweeper, repairs, adopter, freezes, clock)
+    makers = _makers(given, inventory, network, clock, jobs, treasury, teardown, freezes, adoption, sweeper)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -156,6 +147,7 @@ def join(
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
+        adoption=adoption,
         repairs=repairs,
         freezes=freezes,
         panic=Panic(
@@ -198,10 +190,11 @@ def _makers(
     treasury: Treasury,
     teardown: Teardown,
     freezes: Freezes,
-    others_live: Callable[[], int],
+    adoption: Adoption,
+    sweeper: Sweeper,
 ) -> dict[str, Any]:
     """What rents, extends and publishes that, and asks a human first."""
-    planner = Planner(treasury, network.market, given.dice, others_live)
+    planner = Planner(treasury, network.market, given.dice, lambda: sweeper.findings.others_live)
     provisioner = Provisioner(
         inventory,
         network.signer,
@@ -217,7 +210,7 @@ def _makers(
     )
     extender = Extender(inventory, treasury, clock, freezes)
     publisher = Publisher(inventory, network.messages, network.signer, clock, jobs)
-    executor = Executor(inventory, treasury, planner, provisioner, extender, publisher, clock)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, adoption, publisher, clock)
     return {
         "planner": planner,
         "provisioner": provisioner,
@@ -262,7 +255,8 @@ def _guard(services: Services, messages: Messages) -> None:
     services.provisioner.born = services.setup.begin
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
-    services.extender.ready = restoration.looked
+    services.adoption.gates.append(restoration.check)
+    services.extender.ready = services.adoption.ready = restoration.looked
     services.reaper.spares = restoration.spares
     services.sweeper.alarm = services.freezes.freeze
     restoration.voids.append(services.approvals.void_all)

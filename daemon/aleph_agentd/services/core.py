@@ -7,6 +7,7 @@ from typing import Any
 from ..domain.clock import Clock
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .adoption import Adoption
 from .approvals import Approvals
 from .auditor import Auditor
 from .expenses import Expenses
@@ -51,6 +52,7 @@ class Services:
     expenses: Expenses
     runway: Runway
     adopter: Adopter
+    adoption: Adoption
     repairs: Repairs
     restoration: Restoration
     retention: Retention

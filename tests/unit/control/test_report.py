@@ -150,8 +150,8 @@ def test_the_page_tells_money_in_both_units_lifetimes_and_denials():
     """What the owner looks for."""
     words = Elements(_page([life(), life("old", 3, 5)], [denial()])).words
     for text in (
-        "11.40 cr (US$0.1140)",
-        "7.12 cr (US$0.0712)",
+        "11.40 cr (US$0.114)",
+        "7.125 cr (US$0.07125)",
         "/home/you/web",
         "denied by max_daily_spend",
         "2 VMs",
