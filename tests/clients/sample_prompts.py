@@ -61,7 +61,8 @@ class Sample:
     says: str
     words: Callable[[Truth], list[Word]]
     between: dict[int, Between]
-    needs_sandbox: bool = False
+    runs: tuple[str, ...] = ()
+    """Programs of which its VM needs one."""
 
 
 def sample(
@@ -242,7 +243,7 @@ SAMPLES = {
             *(f"destroy it before {ends_at(t)}", made_as(t, 2, "ubuntu24")),
             lambda _: t.files["built"] == ELF,
         ],
-        needs_sandbox=True,
+        runs=("cargo", "cc"),
     ),
     "cheapest": sample(
         "The cheapest VM for a Python script, destroyed after it is confirmed to work",
@@ -254,7 +255,7 @@ SAMPLES = {
         on("destroy_vm", "cheap"),
         says="At {1.hourly_cost} an hour it printed {4.stdout}. It works, and is {5.status}: {5.item_hash}",
         words=lambda t: [t.price, f"{t.host_name} says {SUM}", f"destroyed: {t.hash}", made_as(t, 1)],
-        needs_sandbox=True,
+        runs=("python3",),
     ),
 }
 

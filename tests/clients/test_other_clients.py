@@ -1,7 +1,8 @@
-"""Codex and Gemini CLI list our tools to their models; plugin and bundle pass their vendors' validators."""
+"""Codex, Gemini CLI and OpenCode list our tools to their models; plugin and bundle pass their vendors' validators."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -20,6 +21,7 @@ from .recorder import Recorder
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
 MCPB, CODEX, GEMINI = "@anthropic-ai/mcpb@2.1.2", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0"
+OPENCODE = "opencode-ai@1.18.33"
 RUN_S = 60
 
 
@@ -97,6 +99,28 @@ def test_gemini_lists_our_tools_to_its_model(daemon: DaemonProcess, tmp_path: Pa
             GOOGLE_GEMINI_BASE_URL=api.url,
         )
         sent = json.dumps(api.bodies)
+    missing = sorted(tool for tool in TOOLS if tool not in sent)
+    assert missing == [], done.stdout + done.stderr
+
+
+def test_opencode_lists_our_tools_to_its_model(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """The same for OpenCode, which says beforehand that it is connected."""
+    npm.install(OPENCODE)
+    settings = json.loads((ROOT / "docs/clients/opencode.json").read_text())
+    settings["mcp"]["aleph-agent"] |= {"command": SHIM, "environment": _ours(daemon)}
+    settings |= {"model": "mock/mock", "autoupdate": False, "share": "disabled"}
+    with Recorder() as api:
+        mock = {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": f"{api.url}/v1", "apiKey": "dummy"},
+        }
+        settings |= {"provider": {"mock": {**mock, "models": {"mock": {"name": "mock"}}}}}
+        (tmp_path / "opencode.json").write_text(json.dumps(settings))
+        quiet = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
+        listed = run("opencode", "mcp", "list", home=tmp_path, **quiet)
+        done = run("opencode", "run", "hello", home=tmp_path, **quiet)
+        sent = json.dumps(api.bodies)
+    assert re.search(r"✓ aleph-agent \S*connected", listed.stdout), listed.stdout + listed.stderr
     missing = sorted(tool for tool in TOOLS if tool not in sent)
     assert missing == [], done.stdout + done.stderr
 
