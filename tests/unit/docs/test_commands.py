@@ -11,6 +11,7 @@ import shlex
 import pytest
 
 from aleph_agentd.control.__main__ import main
+from aleph_devnet.__main__ import main as devnet
 from support.source import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -102,6 +103,15 @@ def test_an_owner_s_command_in_a_sentence_is_one(sentence: str) -> None:
     words = shlex.split(re.split(r" [>|&] ", sentence.partition(OWNERS)[2])[0])
     text = helped(words)
     assert [word for word in words if word.startswith("--") and word not in text] == []
+
+
+def test_every_option_of_the_network_is_in_its_table() -> None:
+    """And none that is not."""
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        devnet(["run", "--help"])
+    options = set(re.findall(r"--[a-z][a-z-]*", said.getvalue())) - {"--help"}
+    table = (ROOT / "docs/devnet.md").read_text().partition("## Options of `run`")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(--[a-z-]+)", table)) == options
 
 
 def test_a_make_target_in_a_sentence_is_one() -> None:
