@@ -15,7 +15,9 @@ from support.source import ROOT
 
 from . import npm
 from .claude_code import PACKAGE as CLAUDE_CODE
+from .claude_code import ClaudeCode
 from .course import SHIM, TOOLS
+from .mock_messages_api import MockMessagesApi
 from .recorder import Recorder
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
@@ -53,6 +55,23 @@ def test_the_plugin_is_valid(dist: Path, tmp_path: Path) -> None:
     done = run("claude", "plugin", "validate", str(dist / "claude-code-plugin"), home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Validation passed" in done.stdout
+
+
+def test_the_plugin_brings_tools_and_profile(dist: Path, claude_code: ClaudeCode) -> None:
+    """As docs/clients.md loads it, with nothing else set up: the model is told of every tool, and of the skill."""
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with MockMessagesApi() as api:
+        done = claude_code.run(
+            *("--plugin-dir", str(dist / "claude-code-plugin"), "-p", "hello"),
+            PATH=programs,
+            ANTHROPIC_BASE_URL=api.url,
+            ANTHROPIC_API_KEY="dummy",
+            **_ours(claude_code.daemon),
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = api.prompt() + json.dumps(sorted(api.tools()))
+    assert sorted(tool for tool in TOOLS if tool not in told) == []
+    assert "How to rent, use and end Aleph Cloud VMs" in told
 
 
 def test_the_bundle_is_valid(dist: Path, tmp_path: Path) -> None:
