@@ -44,7 +44,7 @@ async def test_a_vm_above_the_threshold_is_created_when_and_only_when_the_owner_
         waiting = asyncio.ensure_future(agent.call("aleph_wait_vm", item_hash="big"))
         await eventually(lambda: any("waits for the owner" in told for told in agent.progress))
         said = await approve(daemon, asked["approval_id"])
-        assert "create big: 1 CU for 8 h" in said and "12.11 cr" in said and SECRET not in said
+        assert "create big: 1 CU for 8 h" in said and "12.1125 cr" in said and SECRET not in said
         vm = await waiting
         assert vm["ready"] is True and daemon.live_instances() == [vm["item_hash"]]
         (listed,) = (await agent.call("aleph_list_my_vms"))["vms"]
