@@ -282,3 +282,23 @@ async def test_terms_must_be_accepted(net: LocalNetwork) -> None:
     assert (await net.notify(await net.create(requirements=net.on_crn())))[0] == 403
     node = NodeRequirements(node_hash=net.crn_hash(), terms_and_conditions=UNKNOWN)
     assert (await net.notify(await net.create(requirements=HostRequirements(node=node))))[0] == 200
+
+
+async def test_a_crn_reads_the_ports_again_when_anybody_asks(net: LocalNetwork) -> None:
+    """CRN's POST to pick up: the SDK sends it without a signature; a VM that is not there is 404."""
+    item_hash = await net.create()
+    await net.running(item_hash)
+    answer = await (await net.sdk()).crn.update_instance_config(net.crn_url(), ItemHash(item_hash))
+    assert answer == {"status": "ok", "msg": "VM ports updated"}
+    assert (await net.ask("POST", f"{net.crn_url()}/control/{UNKNOWN}/update"))[0] == 404
+
+
+async def test_ssh_stays_forwarded_whatever_the_aggregate_says(net: LocalNetwork) -> None:
+    """Port 22 is always forwarded."""
+    item_hash = await net.create()
+    await net.running(item_hash)
+    for ports in ({"22": {"tcp": False, "udp": False}}, {}, {"80": {"tcp": True, "udp": False}}):
+        await (await net.sdk()).create_aggregate("port-forwarding", {item_hash: {"ports": ports}}, sync=True)
+        mapped = (await net.executions())[item_hash]["networking"]["mapped_ports"]
+        assert mapped["22"] == {"host": 24_000, "tcp": True, "udp": False}
+        assert set(mapped) == {"22", *ports}

@@ -1,9 +1,11 @@
 """The CRNs: where VMs run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from ..domain.forwards import Forwarded
 
 
 class NotifyOutcome(StrEnum):
@@ -32,6 +34,8 @@ class Execution:
     host_ipv4: str = ""
     ssh_port: int = 0
     ipv6: str = ""
+    forwarded: Mapping[int, Forwarded] = field(default_factory=dict)
+    """By port of the VM, besides SSH's; without what makes no sense."""
 
 
 class EraseOutcome(StrEnum):
@@ -73,6 +77,10 @@ class Hosts(Protocol):
 
     async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
         """Reboot a VM; with `wipe` from its first image. Raises KeyMissing without a key."""
+        ...
+
+    async def refresh_ports(self, url: str, item_hash: str) -> bool:
+        """Let a CRN read again which ports of a VM it is to forward; False: it does not know how, or the VM."""
         ...
 
     async def ssh_answers(self, host: str, port: int) -> bool:

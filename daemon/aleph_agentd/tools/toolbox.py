@@ -24,6 +24,7 @@ from . import (
     list_my_vms,
     spend_report,
     vm_copy,
+    vm_ports,
     vm_power,
     vm_run,
     wait_vm,
@@ -44,6 +45,7 @@ ALL: tuple[Tool, ...] = tuple(
         vm_run,
         vm_copy,
         vm_power,
+        vm_ports,
         spend_report,
         freeze,
     )

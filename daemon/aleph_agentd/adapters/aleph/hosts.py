@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 from ...ports import EraseOutcome, Execution, NetworkTrouble, Notified, NotifyOutcome, RestartOutcome
 from .checked import address, clean, making_sense, mapping, node_url
@@ -76,6 +77,14 @@ class AlephHosts:
         # A client per call: its key header is then never older than the CRN's clock allows.
         client = VmClient(from_key, base, session=await self._http.session())
         return await self._send(client, base, ItemHash(item_hash), operation)
+
+    async def refresh_ports(self, url: str, item_hash: str) -> bool:
+        """Not signed: whoever asks, a CRN reads the payer's aggregate."""
+        target = f"{self._base(url)}/control/{quote(item_hash, safe='')}/update"
+        answer = await self._http.post(target, body=b"", timeout_s=self._timeouts.ports_s)
+        if answer.status >= 500 or 300 <= answer.status < 400:
+            raise answer.unexpected()
+        return answer.status == 200
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """Whether an SSH server greets there, within a few seconds."""

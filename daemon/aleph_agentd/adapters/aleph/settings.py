@@ -23,6 +23,7 @@ class Timeouts:
     """A CRN answers when the VM has booted, or after 60 s."""
     executions_s: float = 10
     erase_s: float = 20
+    ports_s: float = 20
     ssh_s: float = 3
 
 
