@@ -57,7 +57,7 @@ def test_the_signer_signs_four_things() -> None:
     assert public == TYPED
 
 
-def test_three_operations_on_a_crn_are_signed() -> None:
+def test_four_operations_on_a_crn_are_signed() -> None:
     """They are written in the code, never an argument from outside."""
     tree = ast.parse((SOURCE / "adapters/aleph/hosts.py").read_text())
     named = [
@@ -65,7 +65,7 @@ def test_three_operations_on_a_crn_are_signed() -> None:
         for node in tree.body
         if isinstance(node, ast.Assign) and "Operation" in ast.unparse(node.targets)
     ]
-    assert [ast.unparse(node.value) for node in named] == ["Literal['erase', 'reboot', 'reinstall']"]
+    assert [ast.unparse(node.value) for node in named] == ["Literal['erase', 'reboot', 'reinstall', 'logs']"]
 
 
 def test_every_holder_is_there() -> None:

@@ -412,3 +412,18 @@ async def test_the_ports_of_another_s_account_are_not_ours_to_open(network: Port
     why = await network.messages.rejection(message.item_hash)
     assert why is not None and why.error_code == 2
     assert HASH not in await network.messages.forwards(payer)
+
+
+async def test_the_console_of_a_vm_is_its_crn_s_to_tell(network: Ports) -> None:
+    """Signed; of a VM that it does not know there is none."""
+    url = (await network.crn()).url
+    vm = await network.create()
+    assert await network.hosts.console(url, HASH) is None
+    assert (await network.hosts.notify(url, vm)).outcome is NotifyOutcome.ACCEPTED
+    async with asyncio.timeout(20):
+        while (log := await network.hosts.console(url, vm)) is None or not log.total:
+            await asyncio.sleep(0.05)
+    assert log.whole and "login:" in log.tail and log.tail.endswith("\n")
+    assert len(log.tail) == log.total
+    await network.forget(vm)
+    await network.hosts.erase(url, vm)

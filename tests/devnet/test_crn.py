@@ -302,3 +302,22 @@ async def test_ssh_stays_forwarded_whatever_the_aggregate_says(net: LocalNetwork
         mapped = (await net.executions())[item_hash]["networking"]["mapped_ports"]
         assert mapped["22"] == {"host": 24_000, "tcp": True, "udp": False}
         assert set(mapped) == {"22", *ports}
+
+
+async def test_the_log_of_a_vm_is_a_signed_list_of_entries(net: LocalNetwork) -> None:
+    """GET /control/machine/{h}/logs (aleph-vm, operate_logs_json): also of what ran here once; 403, 404, 400."""
+    item_hash = await net.create()
+    await net.running(item_hash)
+    client, stranger = await net.vm_client(), await net.vm_client(role="agent")
+    for _ in range(2):
+        async with client.operate(ItemHash(item_hash), "logs", method="GET") as answer:
+            assert (answer.status, answer.content_type) == (200, "application/json")
+            entries = await answer.json()
+        assert "login:" in entries[-1]["MESSAGE"]
+        assert set(entries[0]) == {"SYSLOG_IDENTIFIER", "MESSAGE", "file", "__REALTIME_TIMESTAMP"}
+        await client.erase_instance(ItemHash(item_hash))
+    async with stranger.operate(ItemHash(item_hash), "logs", method="GET") as answer:
+        assert answer.status == 403
+    async with client.operate(ItemHash(UNKNOWN), "logs", method="GET") as answer:
+        assert (answer.status, await answer.text()) == (404, "No execution found for this VM")
+    assert (await net.get(f"{net.crn_url()}/control/machine/{item_hash}/logs"))[0] == 400

@@ -23,6 +23,7 @@ from aleph_agentd.domain.forwards import Forwarded, Forwards, Protocols, check_f
 from aleph_agentd.domain.gpu import GpuTier
 from aleph_agentd.domain.model import Crn, Expense, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 from aleph_agentd.ports import (
+    ConsoleLog,
     CrnList,
     EraseOutcome,
     Execution,
@@ -124,6 +125,8 @@ class FakeNetwork:
         """By payer and VM: the `port-forwarding` aggregate; None: deleted."""
         self.revoked_ports = ""
         """Why a CCN refuses every change of ports."""
+        self.consoles: dict[str, str] = {}
+        """What VMs print, if not as usual."""
         self.crns_follow = True
         """Whether CRNs forward what the aggregate says."""
         self.grants: dict[tuple[str, str], frozenset[str]] = {}
@@ -563,6 +566,18 @@ class FakeNetwork:
             return RestartOutcome.NOT_OFFERED
         leave()
         return RestartOutcome.DONE
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """Signed, so it needs the key; as the test says, else a boot."""
+        if self.key_trouble:
+            raise KeyMissing(self.key_trouble)
+        leave = await self._enter("console", item_hash)
+        self._mood(url)
+        leave()
+        if item_hash not in self.pools[url]:
+            return None
+        text = self.consoles.get(item_hash, "Booting\nlogin: \n")
+        return ConsoleLog(text[-65_536:], len(text))
 
     async def refresh_ports(self, url: str, item_hash: str) -> bool:
         """Whoever asks; False: not in its pool."""

@@ -10,7 +10,7 @@ from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
 from .guest_keys import GuestKey, GuestKeys, SetupResult, SetupScript
 from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
-from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
+from .hosts import ConsoleLog, EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
 from .inventory import Decide, Endings, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
@@ -35,6 +35,7 @@ __all__ = [
     "Notified",
     "Execution",
     "EraseOutcome",
+    "ConsoleLog",
     "Guests",
     "Door",
     "GuestKey",

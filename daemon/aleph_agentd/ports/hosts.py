@@ -56,6 +56,17 @@ class RestartOutcome(StrEnum):
     REFUSED = "refused"
 
 
+@dataclass(frozen=True)
+class ConsoleLog:
+    """The end of what a VM printed on its console; untrusted text, as it was printed."""
+
+    tail: str
+    total: int
+    """Characters that its CRN keeps, up to the end of `tail`."""
+    whole: bool = True
+    """Whether it was read to its end."""
+
+
 class Hosts(Protocol):
     """The CRNs. `url` comes from our own row or the CRN list, never from an agent."""
 
@@ -77,6 +88,10 @@ class Hosts(Protocol):
 
     async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
         """Reboot a VM; with `wipe` from its first image. Raises KeyMissing without a key."""
+        ...
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """What a VM printed; None: its CRN knows no such VM, or shows no log. Raises KeyMissing without a key."""
         ...
 
     async def refresh_ports(self, url: str, item_hash: str) -> bool:

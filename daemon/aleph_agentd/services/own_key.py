@@ -7,6 +7,7 @@ from ..domain.errors import Unavailable
 from ..domain.forwards import Forwards
 from ..domain.model import PublishedEnd, SignedMessage
 from ..ports import (
+    ConsoleLog,
     EraseOutcome,
     Execution,
     Hosts,
@@ -105,6 +106,11 @@ class OwnKeyHosts:
     async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
         """See ports.Hosts."""
         return await self._hosts.executions(url, item_hashes)
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """See ports.Hosts."""
+        await check_own(self._inventory, self._signer, item_hash)
+        return await self._hosts.console(url, item_hash)
 
     async def refresh_ports(self, url: str, item_hash: str) -> bool:
         """See ports.Hosts."""

@@ -12,6 +12,7 @@ from ..domain.clock import iso
 from ..domain.forwards import Forwards
 from ..domain.model import NetworkInstance, PublishedEnd, SignedMessage
 from ..ports import (
+    ConsoleLog,
     EraseOutcome,
     Execution,
     Hosts,
@@ -188,6 +189,16 @@ class WitnessedHosts:
     async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
         """See ports.Hosts."""
         return await self._hosts.executions(url, item_hashes)
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """See ports.Hosts. It is signed."""
+        outcome = "no answer that makes sense"
+        try:
+            log = await self._hosts.console(url, item_hash)
+            outcome = f"{log.total} characters" if log else "none"
+        finally:
+            self._auditor.note(SENT, f"signed logs to {url}: {outcome}", item_hash, countable=True)
+        return log
 
     async def refresh_ports(self, url: str, item_hash: str) -> bool:
         """See ports.Hosts."""

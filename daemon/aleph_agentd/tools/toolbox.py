@@ -24,6 +24,7 @@ from . import (
     list_my_vms,
     spend_report,
     vm_copy,
+    vm_logs,
     vm_ports,
     vm_power,
     vm_run,
@@ -46,6 +47,7 @@ ALL: tuple[Tool, ...] = tuple(
         vm_copy,
         vm_power,
         vm_ports,
+        vm_logs,
         spend_report,
         freeze,
     )

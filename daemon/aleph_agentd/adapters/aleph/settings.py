@@ -24,6 +24,7 @@ class Timeouts:
     executions_s: float = 10
     erase_s: float = 20
     ports_s: float = 20
+    console_s: float = 30
     ssh_s: float = 3
 
 
