@@ -23,6 +23,7 @@ from .services.birth import Birth
 from .services.core import Services
 from .services.delegation import Delegation
 from .services.extender import Extender
+from .services.forwarding import Forwarding
 from .services.freezes import Freezes
 from .services.inside import Inside
 from .services.jobs import Jobs
@@ -31,6 +32,7 @@ from .services.meters import Meters, metered
 from .services.money_watch import watch_money
 from .services.own_key import OwnKeyHosts, OwnKeySigner
 from .services.panic import Panic
+from .services.port_closer import PortCloser
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
 from .services.quotes import Planner
@@ -158,17 +160,25 @@ def join(
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
-        **_inside(inventory, jobs, auditor),
+        **_inside(inventory, network, clock, jobs, auditor, treasury),
         **_passed_on(given),
     )
     _guard(services, messages)
     return services
 
 
-def _inside(inventory: Inventory, jobs: Jobs, auditor: Auditor) -> dict[str, Any]:
-    """What acts in the VMs."""
-    guests = SshGuests()
-    return {"inside": Inside(guests, inventory), "setup": Setup(inventory, guests, jobs, auditor)}
+def _inside(
+    inventory: Inventory, network: Ports, clock: Clock, jobs: Jobs, auditor: Auditor, treasury: Treasury
+) -> dict[str, Any]:
+    """What acts in the VMs, and opens them."""
+    guests, messages = SshGuests(), network.messages
+    forwarding = Forwarding(inventory, messages, network.hosts, network.signer, clock, jobs)
+    return {
+        "inside": Inside(guests, inventory),
+        "setup": Setup(inventory, guests, jobs, auditor),
+        "forwarding": forwarding,
+        "port_closer": PortCloser(inventory, messages, clock, treasury, forwarding),
+    }
 
 
 def _passed_on(given: Given) -> dict[str, Any]:
@@ -264,12 +274,7 @@ def _guard(services: Services, messages: Messages) -> None:
     services.figures["approvals"] = services.approvals.figures
     services.notices.append(restoration.alerts)
     delegation = Delegation(
-        services.inventory,
-        messages,
-        services.signer,
-        services.clock,
-        services.treasury,
-        services.teardown,
+        services.inventory, messages, services.signer, services.clock, services.treasury, services.teardown
     )
     services.provisioner.gates.append(delegation.check)
     services.sweeper.before.append(delegation.look)

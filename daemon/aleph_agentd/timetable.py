@@ -10,6 +10,7 @@ from .services.escrow import Escrow
 from .services.expenses import REPRICE_S
 from .services.health import Health
 from .services.lookout import INTERVAL_S as LOOKOUT_S
+from .services.port_closer import INTERVAL_S as PORTS_S
 from .services.publisher import INTERVAL_S as PUBLISH_S
 from .services.restoration import COUNT_S
 from .services.retention import INTERVAL_S as RETENTION_S
@@ -42,6 +43,7 @@ def set_up(
     every("runway", RUNWAY_S, services.runway.run)
     every("lookout", LOOKOUT_S, services.lookout.run)
     every("approvals", APPROVALS_S, services.approvals.expire)
+    every("ports", PORTS_S, services.port_closer.run)
     every("setup", SETUP_S, services.setup.recover)
     every("status", STATUS_S, under_systemd.show)
     if settings.health_interval_s is not None:

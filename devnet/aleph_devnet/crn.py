@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aleph_devnet.chain import Chain
+from aleph_devnet.console import Console
 from aleph_devnet.guest import Guest, new_host_key
 from aleph_devnet.hardware import Node
 from aleph_devnet.message import LIVE, PENDING, REJECTED
@@ -54,6 +55,8 @@ class Crn:
         self._cached: set[str] = set()
         self._delegates: dict[str, tuple[float, list[Any]]] = {}
         self._reservations = Reservations(now)
+        self.consoles: dict[str, Console] = {}
+        """Of all that ran here, also of what is gone; forgotten when devnet ends."""
         self._next_number = 0
         self.vms: dict[str, Vm] = {}
         self.up = True
@@ -71,6 +74,7 @@ class Crn:
             vm = Vm(item_hash, body["number"], content, body["defined_at"], self._now(), body["ports"])
             vm.host_key = body.get("host_key", "")
             self.vms[item_hash] = vm
+            self.consoles[item_hash] = Console(item_hash, content)
             self._witness.entered(self.node.hash, item_hash)
 
     # Allocation
@@ -94,6 +98,7 @@ class Crn:
         self._next_number += 1
         self._cached.add(item_hash)
         self.vms[item_hash] = vm
+        self.consoles.setdefault(item_hash, Console(item_hash, vm.content))
         self._witness.entered(self.node.hash, item_hash)
         self._save(vm)
 
@@ -224,6 +229,7 @@ class Crn:
                 await guest.stop()
             return
         vm.guest, vm.started_at = guest, self._now()
+        self.consoles[vm.item_hash].boots(self._now())
         vm.ports["22"] = port
         self._save(vm)
 

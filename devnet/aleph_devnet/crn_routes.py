@@ -1,5 +1,7 @@
 """The HTTP API of a CRN."""
 
+import json
+
 from aiohttp import web
 from aleph_message.models import ItemHash
 
@@ -20,6 +22,7 @@ class CrnRoutes:
         app.router.add_post("/control/allocation/notify", self.notify)
         app.router.add_post("/control/reserve_resources", self.reserve)
         app.router.add_post("/control/machine/{hash}/{operation}", self.operate)
+        app.router.add_get("/control/machine/{hash}/logs", self.logs)
         app.router.add_post("/control/{hash}/update", self.update)
         app.router.add_get("/v2/about/executions/list", self.executions)
         app.router.add_get("/about/executions/list", self.executions_v1)
@@ -66,6 +69,28 @@ class CrnRoutes:
         else:
             return web.Response(status=404, text="404: Not Found")
         return web.Response(text=f"{_DONE[operation]} VM with ref {item_hash}")
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        """The console of a VM that runs here or ran here, signed like an operation: a chunked list, oldest first."""
+        try:
+            sender = crn_auth.sender_of(request, self._crn.node.host, self._now())
+        except crn_auth.DeniedError as denied:
+            return denied.response()
+        item_hash = request.match_info["hash"]
+        if not is_hash(item_hash):
+            return web.Response(status=400, text=f"Invalid ref: '{item_hash}'")
+        console = self._crn.consoles.get(item_hash)
+        if console is None:
+            return web.Response(status=404, text="No execution found for this VM")
+        if not self._crn.may_operate(sender, console.owner):
+            return web.Response(status=403, text="Unauthorized sender")
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        lines = ",\n".join(json.dumps(entry) for entry in console.entries())
+        await response.write(f"[{lines}]".encode())
+        await response.write_eof()
+        return response
 
     async def reserve(self, request: web.Request) -> web.Response:
         """For VMs without a GPU this is an admission check and no more. Its 503 is the SDK's docstring's; old nodes say 400."""

@@ -72,7 +72,8 @@ class Vm:
     def _networking(self, host: str) -> dict[str, Any]:
         subnet = f"172.16.{self.number % 250 + 3}"
         prefix = f"fd00:a1e9:{self.number >> 16:x}:{self.number & 0xFFFF:x}"
-        both = {"22": {"tcp": True, "udp": False}, **self.flags}
+        ssh = {"tcp": True, "udp": False}  # whatever the aggregate says of it
+        both = {"22": ssh} | self.flags | {"22": ssh}
         return {
             "ipv4_network": f"{subnet}.0/24",
             "ipv4_ip": f"{subnet}.2",

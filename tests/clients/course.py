@@ -18,6 +18,8 @@ TOOLS = {
     "aleph_vm_copy",
     "aleph_vm_power",
     "aleph_adopt_vm",
+    "aleph_vm_ports",
+    "aleph_vm_logs",
     "aleph_spend_report",
     "aleph_freeze",
 }
@@ -40,6 +42,8 @@ def whole_life(name: str) -> list[ToolCall]:
         ("aleph_extend_vm", {"item_hash": name, "additional_hours": 0.1}),
         ("aleph_vm_copy", {"item_hash": name, "path": "hello", "content": "hello"}),
         ("aleph_vm_run", {"item_hash": name, "command": "cat hello; exit 3"}),
+        ("aleph_vm_ports", {"item_hash": name, "action": "open", "port": 8080}),
+        ("aleph_vm_logs", {"item_hash": name}),
         ("aleph_vm_power", {"item_hash": name, "action": "reboot"}),
         ("aleph_spend_report", {}),
         ("aleph_destroy_vm", {"item_hash": name}),
@@ -62,9 +66,12 @@ def check_whole_life(name: str, answers: list[dict[str, Any]], daemon: DaemonPro
     assert (listed["name"], listed["status"], listed["mine"]) == (name, "running", True)
     assert listed["purpose"] == "a test"
     assert extended["new_ttl_expires_at"] > created["ttl_expires_at"]
-    copied, ran = work
+    copied, ran, ports, logs = work
     assert (copied["status"], copied["bytes"]) == ("written", 5)
     assert (ran["status"], ran["exit_code"], "\nhello\n" in ran["stdout"]) == ("done", 3, True)
+    assert [(port["port"], port["protocol"]) for port in ports["ports"]] == [(8080, "tcp")]
+    assert ports["status"] in ("open", "pending")
+    assert "login:" in logs["log"]
     assert (power["status"], power["item_hash"]) == ("rebooting", created["item_hash"])
     assert [line["name"] for line in spent["vms"]] == [name]
     assert spent["vms"][0]["reserved"] > 0

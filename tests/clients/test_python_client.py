@@ -142,11 +142,13 @@ async def test_annotations_are_complete(connect: Connect) -> None:
                     "aleph_vm_run",
                     "aleph_vm_copy",
                     "aleph_adopt_vm",
+                    "aleph_vm_ports",
                     "aleph_freeze",
                 )
             )
             assert given["destructiveHint"] == (
-                tool.name in ("aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy")
+                tool.name
+                in ("aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy", "aleph_vm_ports")
             )
 
 

@@ -1,7 +1,7 @@
 """One contract, two networks: what services are tested over in memory behaves as devnet does over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +12,7 @@ import pytest
 
 from aleph_agentd.adapters.aleph.network import open_network
 from aleph_agentd.adapters.aleph.settings import NetworkSettings
+from aleph_agentd.domain.forwards import Forwarded, Forwards, Protocols
 from aleph_agentd.domain.model import Crn, SignedMessage, Stamp
 from aleph_agentd.domain.money import hourly_units
 from aleph_agentd.ports import (
@@ -369,3 +370,74 @@ async def test_a_payer_s_grants_are_told_by_the_agent(network: Ports, request: p
     assert await network.messages.granted(payer, agent) == {"INSTANCE", "FORGET", "AGGREGATE"}
     assert await network.messages.granted(payer, network.signer.address) == frozenset()
     assert await network.messages.granted(agent, payer) == frozenset()
+
+
+async def shown(network: Ports, url: str, item_hash: str, ports: set[int]) -> Mapping[int, Forwarded]:
+    """What its CRN forwards, once it forwards these."""
+    async with asyncio.timeout(20):
+        while True:
+            execution = await network.hosts.execution(url, item_hash)
+            if execution is not None and execution.ssh_port and set(execution.forwarded) == ports:
+                return execution.forwarded
+            await asyncio.sleep(0.05)
+
+
+async def test_the_open_ports_of_a_vm_are_the_last_word_by_its_date(network: Ports) -> None:
+    """Merged per VM; an older one is processed and ignored; its CRN follows, and null closes all but SSH."""
+    signer, me, url = network.signer, network.signer.address, (await network.crn()).url
+    vm, other = await network.create(), await network.create()
+    assert (await network.hosts.notify(url, vm)).outcome is NotifyOutcome.ACCEPTED
+    await shown(network, url, vm, set())
+    at, tcp, both = datetime.now(UTC), Protocols(tcp=True), Protocols(tcp=True, udp=True)
+
+    async def say(item_hash: str, forwards: Forwards, seconds: float) -> None:
+        message = await signer.sign_ports(item_hash, me, forwards, at + timedelta(seconds=seconds))
+        await network.messages.post(message)
+        assert await network.messages.status(message.item_hash) is MessageStatus.PROCESSED
+
+    await say(vm, {80: tcp, 53: both}, 2)
+    await say(other, {443: tcp}, 1)
+    await say(vm, {81: tcp}, 0)
+    found = await network.messages.forwards(me)
+    assert (found[vm], found[other]) == ({80: tcp, 53: both}, {443: tcp})
+    assert await network.hosts.refresh_ports(url, vm)
+    mapped = await shown(network, url, vm, {53, 80})
+    assert {port: (found.tcp, found.udp) for port, found in mapped.items()} == {
+        53: (True, True),
+        80: (True, False),
+    }
+    assert len({found.host for found in mapped.values()}) == 2
+    await say(vm, {}, 3)
+    assert vm not in await network.messages.forwards(me)
+    await shown(network, url, vm, set())
+    for item_hash in (vm, other):
+        await say(item_hash, {}, 4)
+        await network.forget(item_hash)
+    await network.hosts.erase(url, vm)
+    assert not await network.hosts.refresh_ports(url, vm)
+
+
+async def test_the_ports_of_another_s_account_are_not_ours_to_open(network: Ports) -> None:
+    """Without its grant of the aggregate: code 2, and nothing changes."""
+    payer = "0x" + "11" * 20
+    message = await network.signer.sign_ports(HASH, payer, {80: Protocols(tcp=True)}, datetime.now(UTC))
+    await network.messages.post(message)
+    assert await network.messages.status(message.item_hash) is MessageStatus.REJECTED
+    why = await network.messages.rejection(message.item_hash)
+    assert why is not None and why.error_code == 2
+    assert HASH not in await network.messages.forwards(payer)
+
+
+async def test_the_console_of_a_vm_is_its_crn_s_to_tell(network: Ports) -> None:
+    """Signed; of a VM that it does not know there is none."""
+    url = (await network.crn()).url
+    vm = await network.create()
+    assert await network.hosts.console(url, HASH) is None
+    assert (await network.hosts.notify(url, vm)).outcome is NotifyOutcome.ACCEPTED
+    async with asyncio.timeout(20):
+        while (log := await network.hosts.console(url, vm)) is None or not log.total:
+            await asyncio.sleep(0.05)
+    assert log.whole and "login:" in log.tail and log.tail.endswith("\n")
+    assert len(log.tail) == log.total
+    await network.forget(vm)
+    await network.hosts.erase(url, vm)

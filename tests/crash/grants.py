@@ -25,9 +25,10 @@ class Payer:
     def __init__(self, client: AuthenticatedAlephHttpClient, agent: str) -> None:
         self._client, self._agent = client, agent
 
-    async def grant(self) -> None:
-        """Let the daemon's key rent and end VMs."""
-        await self._client.update_all_authorizations([Authorization(address=self._agent, types=KINDS)])
+    async def grant(self, *kinds: MessageType) -> None:
+        """Let the daemon's key rent and end VMs, or send messages of these kinds only."""
+        entry = Authorization(address=self._agent, types=list(kinds) or KINDS)
+        await self._client.update_all_authorizations([entry])
 
     async def revoke(self) -> None:
         """Let it do nothing."""

@@ -62,3 +62,12 @@ async def create_with_a_setup(tenant: Tenant) -> None:
             vm = row["item_hash"]
             done = "SELECT 1 FROM guest_keys WHERE item_hash = ? AND setup_result IS NOT NULL"
             await tenant.until(lambda: tenant.read(done, vm), "the end of its setup")
+
+
+@scenario("confirm")
+async def read_logs(tenant: Tenant) -> None:
+    """What a VM printed is asked of its CRN, and nothing is changed."""
+    await rented(tenant)
+    async with tenant.act():
+        with suppress(Refusal):
+            await tenant.call("aleph_vm_logs", item_hash="box")

@@ -301,3 +301,42 @@ async def test_terms_must_be_accepted(net: LocalNetwork) -> None:
     assert (await net.notify(await net.create(requirements=net.on_crn())))[0] == 403
     node = NodeRequirements(node_hash=net.crn_hash(), terms_and_conditions=UNKNOWN)
     assert (await net.notify(await net.create(requirements=HostRequirements(node=node))))[0] == 200
+
+
+async def test_a_crn_reads_the_ports_again_when_anybody_asks(net: LocalNetwork) -> None:
+    """CRN's POST to pick up: the SDK sends it without a signature; a VM that is not there is 404."""
+    item_hash = await net.create()
+    await net.running(item_hash)
+    answer = await (await net.sdk()).crn.update_instance_config(net.crn_url(), ItemHash(item_hash))
+    assert answer == {"status": "ok", "msg": "VM ports updated"}
+    assert (await net.ask("POST", f"{net.crn_url()}/control/{UNKNOWN}/update"))[0] == 404
+
+
+async def test_ssh_stays_forwarded_whatever_the_aggregate_says(net: LocalNetwork) -> None:
+    """Port 22 is always forwarded."""
+    item_hash = await net.create()
+    await net.running(item_hash)
+    for ports in ({"22": {"tcp": False, "udp": False}}, {}, {"80": {"tcp": True, "udp": False}}):
+        await (await net.sdk()).create_aggregate("port-forwarding", {item_hash: {"ports": ports}}, sync=True)
+        mapped = (await net.executions())[item_hash]["networking"]["mapped_ports"]
+        assert mapped["22"] == {"host": 24_000, "tcp": True, "udp": False}
+        assert set(mapped) == {"22", *ports}
+
+
+async def test_the_log_of_a_vm_is_a_signed_list_of_entries(net: LocalNetwork) -> None:
+    """GET /control/machine/{h}/logs (aleph-vm, operate_logs_json): also of what ran here once; 403, 404, 400."""
+    item_hash = await net.create()
+    await net.running(item_hash)
+    client, stranger = await net.vm_client(), await net.vm_client(role="agent")
+    for _ in range(2):
+        async with client.operate(ItemHash(item_hash), "logs", method="GET") as answer:
+            assert (answer.status, answer.content_type) == (200, "application/json")
+            entries = await answer.json()
+        assert "login:" in entries[-1]["MESSAGE"]
+        assert set(entries[0]) == {"SYSLOG_IDENTIFIER", "MESSAGE", "file", "__REALTIME_TIMESTAMP"}
+        await client.erase_instance(ItemHash(item_hash))
+    async with stranger.operate(ItemHash(item_hash), "logs", method="GET") as answer:
+        assert answer.status == 403
+    async with client.operate(ItemHash(UNKNOWN), "logs", method="GET") as answer:
+        assert (answer.status, await answer.text()) == (404, "No execution found for this VM")
+    assert (await net.get(f"{net.crn_url()}/control/machine/{item_hash}/logs"))[0] == 400

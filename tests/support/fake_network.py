@@ -19,9 +19,11 @@ from typing import Any, Literal
 
 from aleph_agentd.domain.clock import Clock
 from aleph_agentd.domain.crn import Gpu
+from aleph_agentd.domain.forwards import Forwarded, Forwards, Protocols, check_forwards
 from aleph_agentd.domain.gpu import GpuTier
 from aleph_agentd.domain.model import Crn, Expense, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 from aleph_agentd.ports import (
+    ConsoleLog,
     CrnList,
     EraseOutcome,
     Execution,
@@ -123,6 +125,14 @@ class FakeNetwork:
         self.next_instance = MessageStatus.PROCESSED
         self.aggregates: dict[str, dict[tuple[str, int], datetime]] = defaultdict(dict)
         self.dates: dict[str, list[datetime]] = defaultdict(list)
+        self.ports: dict[str, dict[str, tuple[datetime, Forwards | None]]] = defaultdict(dict)
+        """By payer and VM: the `port-forwarding` aggregate; None: deleted."""
+        self.revoked_ports = ""
+        """Why a CCN refuses every change of ports."""
+        self.consoles: dict[str, str] = {}
+        """What VMs print, if not as usual."""
+        self.crns_follow = True
+        """Whether CRNs forward what the aggregate says."""
         self.grants: dict[tuple[str, str], frozenset[str]] = {}
         """By payer and agent: the types of messages that one may send for the other."""
         self.booked: dict[str, list[Expense]] = defaultdict(list)
@@ -239,6 +249,12 @@ class FakeNetwork:
         content = {"entry": [item_hash, end.n, end.expires_at.isoformat()], "time": at.isoformat()}
         return self._sign("AGGREGATE", self.address, content)
 
+    async def sign_ports(self, item_hash: str, payer: str, forwards: Forwards, at: datetime) -> SignedMessage:
+        """All that is open of one VM."""
+        check_forwards(forwards)
+        ports = {port: [found.tcp, found.udp] for port, found in forwards.items()}
+        return self._sign("AGGREGATE", payer, {"ports": [item_hash, ports], "time": at.isoformat()})
+
     def _sign(self, kind: str, payer: str, content: dict[str, Any]) -> SignedMessage:
         sender = self.address
         self._signed += 1
@@ -306,12 +322,29 @@ class FakeNetwork:
 
     def _publish(self, posted: Posted) -> MessageStatus:
         """An entry of an AGGREGATE; one whose date is not later than the last one is processed and ignored."""
+        if "ports" in posted.content:
+            return self._forward(posted)
         item_hash, n, expires_at = posted.content["entry"]
         at = datetime.fromisoformat(posted.content["time"])
         if all(at > earlier for earlier in self.dates[posted.sender]):
             entries = self.aggregates[posted.sender]
             entries[item_hash, n] = datetime.fromisoformat(expires_at)
             self.dates[posted.sender].append(at)
+        return MessageStatus.PROCESSED
+
+    def _forward(self, posted: Posted) -> MessageStatus:
+        """The last writer of each VM's entry wins, by the date in the content."""
+        if posted.sender != posted.payer and "AGGREGATE" not in self._grants(posted):
+            posted.rejection = Rejection(2, "the payer has not authorised this key")
+            return MessageStatus.REJECTED
+        if self.revoked_ports:
+            posted.rejection = Rejection(77, self.revoked_ports)
+            return MessageStatus.REJECTED
+        (item_hash, ports), at = posted.content["ports"], datetime.fromisoformat(posted.content["time"])
+        before = self.ports[posted.payer].get(item_hash)
+        if before is None or at > before[0]:
+            found = {int(port): Protocols(*flags) for port, flags in ports.items()}
+            self.ports[posted.payer][item_hash] = (at, found or None)
         return MessageStatus.PROCESSED
 
     def _rate(self, posted: Posted) -> Decimal:
@@ -385,6 +418,12 @@ class FakeNetwork:
         leave()
         entries = sorted(self.aggregates[owner].items(), key=lambda entry: entry[0][1])
         return {item_hash: PublishedEnd(n, expires_at) for (item_hash, n), expires_at in entries}
+
+    async def forwards(self, owner: str) -> dict[str, Forwards]:
+        """Without what was deleted."""
+        leave = await self._enter("forwards", owner)
+        leave()
+        return {item: found for item, (_, found) in self.ports[owner].items() if found is not None}
 
     async def granted(self, payer: str, agent: str) -> frozenset[str]:
         """As the test has granted it."""
@@ -503,9 +542,13 @@ class FakeNetwork:
             return None
         if item_hash in self.booting:
             return Execution(running=True)
-        return Execution(
-            True, "203.0.113.7", 24_000 + sorted(self.pools[url]).index(item_hash), "2001:db8::7"
-        )
+        ssh = 24_000 + sorted(self.pools[url]).index(item_hash)
+        forwarded: dict[int, Forwarded] = {}
+        payer = self.messages[item_hash].payer if item_hash in self.messages else ""
+        _, wanted = self.ports[payer].get(item_hash, (None, None)) if self.crns_follow else (None, None)
+        for n, (port, protocols) in enumerate(sorted((wanted or {}).items())):
+            forwarded[port] = Forwarded(protocols.tcp, protocols.udp, 25_000 + n)
+        return Execution(True, "203.0.113.7", ssh, "2001:db8::7", forwarded)
 
     async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
         """One list for many."""
@@ -541,6 +584,25 @@ class FakeNetwork:
             return RestartOutcome.NOT_OFFERED
         leave()
         return RestartOutcome.DONE
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """Signed, so it needs the key; as the test says, else a boot."""
+        if self.key_trouble:
+            raise KeyMissing(self.key_trouble)
+        leave = await self._enter("console", item_hash)
+        self._mood(url)
+        leave()
+        if item_hash not in self.pools[url]:
+            return None
+        text = self.consoles.get(item_hash, "Booting\nlogin: \n")
+        return ConsoleLog(text[-65_536:], len(text))
+
+    async def refresh_ports(self, url: str, item_hash: str) -> bool:
+        """Whoever asks; False: not in its pool."""
+        leave = await self._enter("refresh_ports", item_hash)
+        self._mood(url)
+        leave()
+        return item_hash in self.pools[url]
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """As the test says."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aleph_agentd.services import billing_end, birth, erasure, provisioner
+from aleph_agentd.services import billing_end, birth, erasure, forwarding, provisioner
 from support.world import Machine, World
 
 
@@ -20,6 +20,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(birth, "ASK_AGAIN_S", 0.3)
     monkeypatch.setattr(billing_end, "_CONFIRM_PAUSES_S", (0, 0))
     monkeypatch.setattr(erasure, "_GONE_PAUSES_S", (0, 0))
+    monkeypatch.setattr(forwarding, "_CONFIRM_PAUSES_S", (0, 0))
+    monkeypatch.setattr(forwarding, "_SHOWN_PAUSES_S", (0, 0))
     monkeypatch.setattr(provisioner, "_BILLING_END_S", 2.0)
 
 

@@ -51,8 +51,8 @@ async def _run(client: Client, reference: str, script: str) -> Answer:
     job = {**where, "job": answer["job"]}
     while answer["status"] == "running":
         answer = await use_tool(client, TOOL, {**job, "timeout_s": _A_LOOK_S})
-    whole = await _stdout(client, job) if "offset=0" in answer["next"] else _text(answer["stdout"])
-    return {**answer, "stdout": whole, "stderr": _text(answer["stderr"]), "name": vm["name"]}
+    whole = await _stdout(client, job) if "offset=0" in answer["next"] else text_of(answer["stdout"])
+    return {**answer, "stdout": whole, "stderr": text_of(answer["stderr"]), "name": vm["name"]}
 
 
 async def _stdout(client: Client, job: Answer) -> str:
@@ -60,7 +60,7 @@ async def _stdout(client: Client, job: Answer) -> str:
     text, offset = "", 0
     for _ in range(_PAGES):
         page = await use_tool(client, TOOL, {**job, "offset": offset})
-        text += _text(page["stdout"])
+        text += text_of(page["stdout"])
         more = _MORE.search(page["next"])
         if more is None:
             return text
@@ -68,7 +68,7 @@ async def _stdout(client: Client, job: Answer) -> str:
     return f"{text}\n[… cut at {offset} bytes …]\n"
 
 
-def _text(fenced: str) -> str:
+def text_of(fenced: str) -> str:
     """What stands between the marks; the daemon has stripped it, and a terminal is worth a second look."""
     found = _FENCED.fullmatch(fenced)
     return stripped(found[2] if found else fenced)

@@ -11,6 +11,7 @@ from .freezes import FreezeLog
 from .guest_keys import GuestKey, GuestKeys, SetupResult, SetupScript
 from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
 from .hosts import (
+    ConsoleLog,
     EraseOutcome,
     Execution,
     Hosts,
@@ -45,6 +46,7 @@ __all__ = [
     "Notified",
     "Execution",
     "EraseOutcome",
+    "ConsoleLog",
     "Guests",
     "Door",
     "GuestKey",

@@ -1,10 +1,11 @@
 """The CRNs: where VMs run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from ..domain.forwards import Forwarded
 from ..domain.model import SignedMessage
 
 
@@ -34,6 +35,8 @@ class Execution:
     host_ipv4: str = ""
     ssh_port: int = 0
     ipv6: str = ""
+    forwarded: Mapping[int, Forwarded] = field(default_factory=dict)
+    """By port of the VM, besides SSH's; without what makes no sense."""
 
 
 class EraseOutcome(StrEnum):
@@ -74,6 +77,17 @@ class Reserved:
     text: str = ""
 
 
+@dataclass(frozen=True)
+class ConsoleLog:
+    """The end of what a VM printed on its console; untrusted text, as it was printed."""
+
+    tail: str
+    total: int
+    """Characters that its CRN keeps, up to the end of `tail`."""
+    whole: bool = True
+    """Whether it was read to its end."""
+
+
 class Hosts(Protocol):
     """The CRNs. `url` comes from our own row or the CRN list, never from an agent."""
 
@@ -99,6 +113,14 @@ class Hosts(Protocol):
 
     async def restart(self, url: str, item_hash: str, *, wipe: bool) -> RestartOutcome:
         """Reboot a VM; with `wipe` from its first image. Raises KeyMissing without a key."""
+        ...
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """What a VM printed; None: its CRN knows no such VM, or shows no log. Raises KeyMissing without a key."""
+        ...
+
+    async def refresh_ports(self, url: str, item_hash: str) -> bool:
+        """Let a CRN read again which ports of a VM it is to forward; False: it does not know how, or the VM."""
         ...
 
     async def ssh_answers(self, host: str, port: int) -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..domain.crn import Gpu
+from ..domain.forwards import Forwards
 from ..domain.model import Crn, NetworkInstance, PublishedEnd, SignedMessage, Stamp
 
 
@@ -84,6 +85,10 @@ class Signer(Protocol):
         """One immutable entry of our own AGGREGATE; its content is dated `at`, later at each call."""
         ...
 
+    async def sign_ports(self, item_hash: str, payer: str, forwards: Forwards, at: datetime) -> SignedMessage:
+        """An AGGREGATE of the payer's with all that is open of exactly that VM; its content is dated `at`."""
+        ...
+
 
 class Messages(Protocol):
     """The CCN: messages."""
@@ -121,6 +126,10 @@ class Messages(Protocol):
 
     async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
         """By hash, the newest extension that this address has published; empty when it never published one."""
+        ...
+
+    async def forwards(self, owner: str) -> dict[str, Forwards]:
+        """By hash, the ports that this address asks for; a VM may be there with none. Not there: closed."""
         ...
 
     async def granted(self, payer: str, agent: str) -> frozenset[str]:

@@ -12,11 +12,13 @@ from .approvals import Approvals
 from .auditor import Auditor
 from .expenses import Expenses
 from .extender import Extender
+from .forwarding import Forwarding
 from .freezes import Freezes
 from .inside import Inside
 from .jobs import Jobs
 from .lookout import Lookout
 from .panic import Panic
+from .port_closer import PortCloser
 from .provisioner import Provisioner
 from .publisher import Publisher
 from .quotes import Planner
@@ -62,6 +64,8 @@ class Services:
     panic: Panic
     lookout: Lookout
     inside: Inside
+    forwarding: Forwarding
+    port_closer: PortCloser
     setup: Setup
     default_os_image: str
     ssh_pubkey: str

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..domain.errors import Unavailable
+from ..domain.forwards import Forwards
 from ..domain.model import PublishedEnd, SignedMessage
 from ..ports import (
+    ConsoleLog,
     EraseOutcome,
     Execution,
     Hosts,
@@ -72,6 +74,11 @@ class OwnKeySigner:
         await check_own(self._inventory, self._signer, item_hash)
         return await self._signer.sign_extension(item_hash, end, at)
 
+    async def sign_ports(self, item_hash: str, payer: str, forwards: Forwards, at: datetime) -> SignedMessage:
+        """See ports.Signer."""
+        await check_own(self._inventory, self._signer, item_hash)
+        return await self._signer.sign_ports(item_hash, payer, forwards, at)
+
 
 class OwnKeyHosts:
     """The Hosts port; what is signed, only for our own VMs."""
@@ -104,6 +111,15 @@ class OwnKeyHosts:
     async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
         """See ports.Hosts."""
         return await self._hosts.executions(url, item_hashes)
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """See ports.Hosts."""
+        await check_own(self._inventory, self._signer, item_hash)
+        return await self._hosts.console(url, item_hash)
+
+    async def refresh_ports(self, url: str, item_hash: str) -> bool:
+        """See ports.Hosts."""
+        return await self._hosts.refresh_ports(url, item_hash)
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """See ports.Hosts."""

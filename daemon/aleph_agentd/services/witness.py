@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..domain.clock import iso
+from ..domain.forwards import Forwards
 from ..domain.model import NetworkInstance, PublishedEnd, SignedMessage
 from ..ports import (
+    ConsoleLog,
     EraseOutcome,
     Execution,
     Hosts,
@@ -68,6 +70,14 @@ class WitnessedSigner:
         self._auditor.note(SIGNED, what, item_hash)
         return message
 
+    async def sign_ports(self, item_hash: str, payer: str, forwards: Forwards, at: datetime) -> SignedMessage:
+        """See ports.Signer."""
+        message = await self._signer.sign_ports(item_hash, payer, forwards, at)
+        ports = ", ".join(f"{port}/{protocols}" for port, protocols in sorted(forwards.items()))
+        what = f"AGGREGATE {message.item_hash} of {payer}: open ports {ports or 'none'}"
+        self._auditor.note(SIGNED, what, item_hash)
+        return message
+
 
 class WitnessedMessages:
     """The Messages port; each broadcast is noted."""
@@ -111,6 +121,10 @@ class WitnessedMessages:
     async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
         """See ports.Messages."""
         return await self._messages.published_ends(owner)
+
+    async def forwards(self, owner: str) -> dict[str, Forwards]:
+        """See ports.Messages."""
+        return await self._messages.forwards(owner)
 
     async def sender(self, item_hash: str) -> str | None:
         """See ports.Messages."""
@@ -188,6 +202,20 @@ class WitnessedHosts:
     async def executions(self, url: str, item_hashes: Sequence[str]) -> dict[str, Execution]:
         """See ports.Hosts."""
         return await self._hosts.executions(url, item_hashes)
+
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """See ports.Hosts. It is signed."""
+        outcome = "no answer that makes sense"
+        try:
+            log = await self._hosts.console(url, item_hash)
+            outcome = f"{log.total} characters" if log else "none"
+        finally:
+            self._auditor.note(SENT, f"signed logs to {url}: {outcome}", item_hash, countable=True)
+        return log
+
+    async def refresh_ports(self, url: str, item_hash: str) -> bool:
+        """See ports.Hosts."""
+        return await self._hosts.refresh_ports(url, item_hash)
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """See ports.Hosts."""

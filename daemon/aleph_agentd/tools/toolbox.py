@@ -25,6 +25,8 @@ from . import (
     list_my_vms,
     spend_report,
     vm_copy,
+    vm_logs,
+    vm_ports,
     vm_power,
     vm_run,
     wait_vm,
@@ -46,6 +48,8 @@ ALL: tuple[Tool, ...] = tuple(
         vm_copy,
         vm_power,
         adopt_vm,
+        vm_ports,
+        vm_logs,
         spend_report,
         freeze,
     )

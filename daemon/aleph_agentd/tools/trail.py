@@ -23,6 +23,9 @@ _SHOWN = (
     "max_hourly_cost",
     "quote_id",
     "reason",
+    "action",
+    "port",
+    "protocol",
 )
 """Arguments that an entry shows; of all the others, the digest alone."""
 _LONGEST = 100

@@ -196,7 +196,7 @@ def test_annotations_are_complete_and_do_not_contradict(tool: Tool) -> None:
     assert all(isinstance(value, bool) for name, value in hints.items() if name != "title")
     assert listed["title"] == hints["title"] == tool.title
     assert not (hints["readOnlyHint"] and hints["destructiveHint"])
-    destroys = {"aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy"}
+    destroys = {"aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy", "aleph_vm_ports"}
     assert hints["destructiveHint"] is (tool.name in destroys)
     changes = destroys | {"aleph_create_vm", "aleph_extend_vm", "aleph_adopt_vm", "aleph_freeze"}
     assert hints["readOnlyHint"] is (tool.name not in changes)

@@ -300,6 +300,8 @@ async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine)
             "aleph_vm_copy": {"item_hash": "box", "path": "a", "content": ""},
             "aleph_vm_power": {"item_hash": "box", "action": "reboot"},
             "aleph_adopt_vm": {"item_hash": "ab" * 32, "ttl_hours": 1},
+            "aleph_vm_ports": {"item_hash": "box"},
+            "aleph_vm_logs": {"item_hash": "box"},
             "aleph_spend_report": {},
             "aleph_freeze": {"reason": "enough"},
             "aleph_destroy_vm": {"item_hash": "box"},

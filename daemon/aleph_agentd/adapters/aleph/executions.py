@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from ...domain.forwards import SSH_PORT
 from ...ports import Execution
-from .checked import address, mapping, whole
-
-SSH = "22"
+from .checked import address, mapping
+from .forwarding import mapped_ports
 
 
 def find_execution(document: Any, item_hash: str, allow_local: bool) -> Execution | None:
@@ -16,19 +16,13 @@ def find_execution(document: Any, item_hash: str, allow_local: bool) -> Executio
     ours = mapping(entry)
     networking = ours.get("networking")
     net = networking if isinstance(networking, dict) else {}
-    port = _ssh_port(net.get("mapped_ports"))
+    ports = mapped_ports(net.get("mapped_ports"))
+    ssh = ports.pop(SSH_PORT, None)
     return Execution(
         # The old list has no such field: it holds only what runs.
         running=ours.get("running", True) is True,
         host_ipv4=address(net.get("host_ipv4"), 4, allow_local),
-        ssh_port=port,
+        ssh_port=ssh.host if ssh else 0,
         ipv6=address(net.get("ipv6_ip") or net.get("ipv6"), 6, allow_local),
+        forwarded=ports,
     )
-
-
-def _ssh_port(ports: Any) -> int:
-    ssh = ports.get(SSH) if isinstance(ports, dict) else None
-    try:
-        return whole(ssh.get("host"), 1, 65535) if isinstance(ssh, dict) else 0
-    except ValueError:
-        return 0

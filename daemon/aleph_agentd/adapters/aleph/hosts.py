@@ -4,9 +4,11 @@ import asyncio
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 from ...domain.model import SignedMessage
 from ...ports import (
+    ConsoleLog,
     EraseOutcome,
     Execution,
     NetworkTrouble,
@@ -17,6 +19,7 @@ from ...ports import (
     RestartOutcome,
 )
 from .checked import address, clean, making_sense, mapping, node_url
+from .console import ConsoleReader
 from .executions import find_execution
 from .http import Answer, Http, take
 from .keys import KeyFile
@@ -28,11 +31,12 @@ if TYPE_CHECKING:
     from aleph.sdk.client.vm_client import VmClient
     from aleph_message.models import ItemHash
 
-Operation = Literal["erase", "reboot", "reinstall"]
+Operation = Literal["erase", "reboot", "reinstall", "logs"]
 """All that is ever signed for a CRN."""
 
 _SSH_GREETING = b"SSH-"
 _GATEWAY_TROUBLE = (502, 504)
+_PIECE = 64 * 1024
 
 
 class AlephHosts:
@@ -95,17 +99,51 @@ class AlephHosts:
         """Reboot a VM; with `wipe` from its first image. Raises KeyMissing without a key."""
         return _restarted(await self._operate(url, item_hash, "reinstall" if wipe else "reboot"))
 
+    async def console(self, url: str, item_hash: str) -> ConsoleLog | None:
+        """Its end, however long it is. Raises KeyMissing without a key."""
+        client, endpoint = await self._client(url), f"GET {self._base(url)}/control/machine/{item_hash}/logs"
+        from aleph_message.models import ItemHash
+
+        operation: Operation = "logs"
+        async with (
+            self._http.guard(endpoint, self._timeouts.console_s),
+            client.operate(ItemHash(item_hash), operation, method="GET") as response,
+        ):
+            if response.status in (404, 405):
+                return None
+            if response.status != 200:
+                raise (await take(endpoint, response)).unexpected()
+            reader, goes_on = ConsoleReader(), True
+            with making_sense(endpoint):
+                async for piece in response.content.iter_chunked(_PIECE):
+                    if not (goes_on := reader.feed(piece)):
+                        break
+                return reader.end(whole=goes_on)
+
     async def _operate(self, url: str, item_hash: str, operation: Operation) -> Answer:
         """One signed order to a CRN. Raises KeyMissing without a key."""
+        client = await self._client(url)
+        from aleph_message.models import ItemHash
+
+        return await self._send(client, self._base(url), ItemHash(item_hash), operation)
+
+    async def _client(self, url: str) -> "VmClient":
+        """What signs for one CRN. Raises KeyMissing without a key."""
         from_key = await asyncio.to_thread(self._keys.open)
         base = self._base(url)
         await self._sdk.loaded()
         from aleph.sdk.client.vm_client import VmClient
-        from aleph_message.models import ItemHash
 
         # A client per call: its key header is then never older than the CRN's clock allows.
-        client = VmClient(from_key, base, session=await self._http.session())
-        return await self._send(client, base, ItemHash(item_hash), operation)
+        return VmClient(from_key, base, session=await self._http.session())
+
+    async def refresh_ports(self, url: str, item_hash: str) -> bool:
+        """Not signed: whoever asks, a CRN reads the payer's aggregate."""
+        target = f"{self._base(url)}/control/{quote(item_hash, safe='')}/update"
+        answer = await self._http.post(target, body=b"", timeout_s=self._timeouts.ports_s)
+        if answer.status >= 500 or 300 <= answer.status < 400:
+            raise answer.unexpected()
+        return answer.status == 200
 
     async def ssh_answers(self, host: str, port: int) -> bool:
         """Whether an SSH server greets there, within a few seconds."""

@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from ...domain.delegation import grants_of
+from ...domain.forwards import Forwards
 from ...domain.model import NetworkInstance, PublishedEnd, SignedMessage
 from ...ports import MessageStatus, Rejection
 from .ccn import Ccn
 from .checked import clean, making_sense, mapping, number, text, whole
 from .extensions import published_ends
+from .forwarding import published_forwards
 from .listing import list_among, list_instances
 
 _REASONS = {
@@ -109,6 +111,10 @@ class AlephMessages:
     async def published_ends(self, owner: str) -> dict[str, PublishedEnd]:
         """The extensions in our AGGREGATE."""
         return await published_ends(self._ccn, owner)
+
+    async def forwards(self, owner: str) -> dict[str, Forwards]:
+        """The ports in this address's AGGREGATE."""
+        return await published_forwards(self._ccn, owner)
 
     async def granted(self, payer: str, agent: str) -> frozenset[str]:
         """From the payer's `security` aggregate, which is what nodes decide by."""

@@ -23,6 +23,8 @@ class Timeouts:
     """A CRN answers when the VM has booted, or after 60 s."""
     executions_s: float = 10
     erase_s: float = 20
+    ports_s: float = 20
+    console_s: float = 30
     ssh_s: float = 3
 
 

@@ -1,4 +1,4 @@
-"""What the key signs: our own INSTANCEs, FORGETs of exactly one VM, extensions of a lease. Nothing is sent from here."""
+"""What the key signs: our own INSTANCEs, FORGETs of exactly one VM, extensions of a lease, open ports of one VM. Nothing is sent from here."""
 
 import asyncio
 import json
@@ -10,10 +10,12 @@ from typing import Any
 
 from ...domain.crn import Gpu
 from ...domain.delegation import CHANNEL
+from ...domain.forwards import Forwards
 from ...domain.model import PublishedEnd, SignedMessage
 from ...ports import InstanceSpec
 from .account import KeyAccount
 from .extensions import extension_content
+from .forwarding import ports_content
 from .keys import KeyFile
 from .sdk import Sdk
 from .stamps import write_stamp
@@ -70,6 +72,14 @@ class AlephSigner:
         from aleph_message.models import MessageType
 
         content = extension_content(item_hash, end, account.get_address(), at)
+        return await _signed(account, MessageType.aggregate, content)
+
+    async def sign_ports(self, item_hash: str, payer: str, forwards: Forwards, at: datetime) -> SignedMessage:
+        """An AGGREGATE of the payer's with what is open of this one VM, dated `at`."""
+        content = ports_content(item_hash, payer, forwards, at)
+        account = await self._account()
+        from aleph_message.models import MessageType
+
         return await _signed(account, MessageType.aggregate, content)
 
     async def _account(self) -> KeyAccount:
