@@ -266,5 +266,6 @@ class Daemon:
             )
             return f"{problem}" or type(problem).__name__
         self._sessions.daemon = settings.for_sessions()
+        self.services.templates.scripts = settings.setup_templates
         self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
         return settings.limits

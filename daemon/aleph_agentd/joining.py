@@ -1,8 +1,8 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.limits import Limits
 from .domain.names import check_ssh_pubkey
+from .domain.setup_templates import Templates
 from .ports import Hosts, Inventory, Market, Messages, Signer, StartCounter, Timers
 from .services.adopter import Adopter
 from .services.approvals import Approvals
@@ -73,6 +74,7 @@ class Given:
     network: str
     """What to call the network."""
     dice: random.Random
+    setup_templates: Mapping[str, str] = field(default_factory=dict)
 
 
 def given(settings: Settings) -> Given:
@@ -89,6 +91,7 @@ def given(settings: Settings) -> Given:
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
         dice=random.Random(),  # noqa: S311 - spreads load
+        setup_templates=settings.setup_templates,
     )
 
 
@@ -186,6 +189,7 @@ def _passed_on(given: Given) -> dict[str, Any]:
         "ssh_pubkey": given.ssh_pubkey,
         "ssh_pubkey_trouble": given.ssh_pubkey_trouble,
         "network": given.network,
+        "templates": Templates(given.setup_templates),
     }
 
 

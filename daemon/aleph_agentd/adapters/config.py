@@ -21,6 +21,7 @@ from .config_sources import (
     state_dir,
     without_keys,
 )
+from .config_templates import SetupTemplates
 from .config_values import (
     AbsolutePath,
     Address,
@@ -78,6 +79,9 @@ class Settings(Policy):
     )
     default_os_image: str = Field("ubuntu22", description="The image of a create that names none.")
     os_images: Images = Field(default_factory=dict, description="More images, as name=hash,…")
+    setup_templates: SetupTemplates = Field(
+        default_factory=dict, description="Start-up scripts that a create may ask for by name: @name."
+    )
     sweep_interval_s: Seconds = Field(300, description="Seconds between two comparisons with the network.")
     orphan_grace_s: Seconds = Field(900, description="How old an unknown instance must be to be reported.")
     health_interval_s: OptionalSeconds = Field(
@@ -103,7 +107,7 @@ class Settings(Policy):
     @classmethod
     def load(cls) -> Self:
         """The settings of this process. Raises ConfigError."""
-        refuse_unknown_variables(cls.model_fields.keys() - {"projects"})
+        refuse_unknown_variables(cls.model_fields.keys() - {"projects", "setup_templates"})
         path = config_path()
         content = read(
             path,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..domain.clock import Clock
+from ..domain.setup_templates import Templates
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
 from .approvals import Approvals
@@ -61,6 +62,7 @@ class Services:
     lookout: Lookout
     inside: Inside
     setup: Setup
+    templates: Templates
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

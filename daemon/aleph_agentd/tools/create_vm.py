@@ -11,6 +11,7 @@ from ..domain.compute_units import TIERS, check_tier
 from ..domain.errors import Denied, Unavailable, Unknown
 from ..domain.model import LEASED, Vm, VmState
 from ..domain.names import check_name, check_ssh_pubkey, one_line
+from ..domain.setup_templates import LONGEST
 from ..services.provisioner import PATIENCE_S
 from ..services.quotes import CreateRequest, Plan
 from .awaiting import AWAITING, awaiting
@@ -47,7 +48,7 @@ class CreateArguments(Arguments):
     )
     quote_id: str = Field("", max_length=40)
     accept_terms: str = Field("", max_length=100, description="Hash of the CRN's terms, if the user accepts")
-    setup: str = Field("", max_length=32_000, description="Script run once, as root")
+    setup: str = Field("", max_length=LONGEST, description="Script run once, as root; or @template")
 
     @field_validator("setup")
     @classmethod
@@ -167,7 +168,7 @@ def _request(call: Call, arguments: CreateArguments) -> CreateRequest:
         purpose=arguments.purpose,
         gpu=arguments.gpu.strip(),
         accept_terms=arguments.accept_terms.strip(),
-        setup=arguments.setup,
+        setup=services.templates.script(arguments.setup),
         max_hourly_units=None if most is None else money.parse_amount(f"{most:.6f} cr"),
     )
 
