@@ -9,12 +9,12 @@ from typing import Any
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
 from .adapters.installation import installation_id
-from .adapters.ssh.guests import SshGuests
 from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.limits import Limits
 from .domain.names import check_ssh_pubkey
 from .domain.setup_templates import Templates
+from .joining_inside import inside, saving
 from .ports import Hosts, Inventory, Market, Messages, Signer, StartCounter, Timers
 from .services.adopter import Adopter
 from .services.approvals import Approvals
@@ -25,7 +25,6 @@ from .services.core import Services
 from .services.delegation import Delegation
 from .services.extender import Extender
 from .services.freezes import Freezes
-from .services.inside import Inside
 from .services.jobs import Jobs
 from .services.lookout import Lookout
 from .services.meters import Meters, metered
@@ -39,7 +38,7 @@ from .services.reaper import Reaper
 from .services.repairs import Repairs
 from .services.restoration import Restoration
 from .services.retention import Retention
-from .services.setup import Setup
+from .services.saver import SaveSettings
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
@@ -74,6 +73,9 @@ class Given:
     network: str
     """What to call the network."""
     dice: random.Random
+    saved_dir: Path
+    """Where what is saved of VMs lies."""
+    saving: SaveSettings = field(default_factory=SaveSettings)
     setup_templates: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,6 +93,8 @@ def given(settings: Settings) -> Given:
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
         dice=random.Random(),  # noqa: S311 - spreads load
+        saved_dir=settings.database_path.parent / "saved",
+        saving=saving(settings),
         setup_templates=settings.setup_templates,
     )
 
@@ -169,17 +173,11 @@ def join(
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
-        **_inside(inventory, jobs, auditor),
+        **inside(inventory, jobs, auditor, teardown, clock, given.saved_dir, given.saving),
         **_passed_on(given),
     )
     _guard(services, messages)
     return services
-
-
-def _inside(inventory: Inventory, jobs: Jobs, auditor: Auditor) -> dict[str, Any]:
-    """What acts in the VMs."""
-    guests = SshGuests()
-    return {"inside": Inside(guests, inventory), "setup": Setup(inventory, guests, jobs, auditor)}
 
 
 def _passed_on(given: Given) -> dict[str, Any]:
@@ -267,7 +265,7 @@ def _guard(services: Services, messages: Messages) -> None:
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
     services.extender.ready = restoration.looked
-    services.reaper.spares = restoration.spares
+    services.reaper.spares = services.idleness.spares = restoration.spares
     services.sweeper.alarm = services.freezes.freeze
     restoration.voids.append(services.approvals.void_all)
     services.approvals.freeze = services.freezes.freeze

@@ -25,8 +25,11 @@ from .config_templates import SetupTemplates
 from .config_values import (
     AbsolutePath,
     Address,
+    Count,
     Images,
+    Mib,
     Minutes,
+    OptionalMib,
     OptionalPort,
     OptionalSeconds,
     Seconds,
@@ -71,6 +74,9 @@ class Settings(Policy):
     escrow_dir: AbsolutePath | None = Field(
         None, description="Where the kill switch of every live VM is kept up to date, for reap-escrow."
     )
+    save_mib: OptionalMib = Field(10, description="MiB saved of one VM before its end; off: nothing is.")
+    save_total_mib: Mib = Field(200, description="MiB that all saved files together may take.")
+    save_days: Count = Field(30, description="After how many days saved files are removed.")
     webhook_url: WebhookUrl | None = Field(
         None, description="Who is told of ends, alarms and what needs the owner, by a signed POST."
     )

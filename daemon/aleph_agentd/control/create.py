@@ -37,11 +37,20 @@ _ARGUMENTS = {"size": "compute_units", "hours": "ttl_hours", "image": "os_image"
 @click.option(
     "--setup", metavar="FILE|@NAME", help="A script that it runs once, as root; or a template of yours."
 )
+@click.option("--idle-minutes", type=int, metavar="N", help="Destroy it early when it was idle for so long.")
+@click.option(
+    "--save",
+    "save_on_expiry",
+    multiple=True,
+    metavar="PATH",
+    help="Keep this file or directory before its lease ends; may be repeated.",
+)
 @click.option("--wait", is_flag=True, help="Return when SSH answers, and its setup has ended.")
 @click.option("--yes", is_flag=True, help="Do not ask about the price.")
 @json_option
 def create(wait: bool, yes: bool, setup: str | None, **given: Any) -> int:
     """Rent a VM named NAME until its lease ends."""
+    given["save_on_expiry"] = list(given["save_on_expiry"]) or None
     given["setup"] = _script(setup) if setup else None
     arguments = {_ARGUMENTS.get(name, name): value for name, value in given.items() if value is not None}
     answer = with_daemon(lambda client: use_tool(client, CREATE, arguments))

@@ -18,6 +18,7 @@ from .notifier import Notifier, NotTold
 from .passphrase import PassphraseFile
 from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
+from .saved_files import SavedFiles
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, OtherKey, StoreFull, StoreTrouble
 
@@ -59,6 +60,7 @@ __all__ = [
     "NotTold",
     "PassphraseFile",
     "StartCounter",
+    "SavedFiles",
     "Reckoning",
     "Spending",
     "Timers",

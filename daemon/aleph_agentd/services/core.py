@@ -13,6 +13,7 @@ from .auditor import Auditor
 from .expenses import Expenses
 from .extender import Extender
 from .freezes import Freezes
+from .idleness import Idleness
 from .inside import Inside
 from .jobs import Jobs
 from .lookout import Lookout
@@ -25,6 +26,7 @@ from .repairs import Repairs
 from .restoration import Restoration
 from .retention import Retention
 from .runway import Runway
+from .saver import Saver
 from .setup import Setup
 from .sweeper import Sweeper
 from .teardown import Teardown
@@ -63,6 +65,8 @@ class Services:
     inside: Inside
     setup: Setup
     templates: Templates
+    idleness: Idleness
+    saver: Saver
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

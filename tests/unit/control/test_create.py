@@ -83,6 +83,17 @@ def test_a_setup_template_is_named_and_no_file_is_opened(daemon, cli):
     assert len(_asked(daemon)) == 1
 
 
+def test_an_idle_end_and_paths_to_save_are_passed_on(daemon, cli):
+    """As the tool takes them; what was not said is left out."""
+    daemon.says("tools.call", _created())
+    options = ("--idle-minutes", "30", "--save", "/root/a", "--save", "/root/b")
+    assert cli.run("create", "web", *options) == 0
+    [arguments] = _asked(daemon)
+    assert (arguments["idle_minutes"], arguments["save_on_expiry"]) == (30, ["/root/a", "/root/b"])
+    assert cli.run("create", "web") == 0
+    assert not {"idle_minutes", "save_on_expiry"} & _asked(daemon)[1].keys()
+
+
 def test_a_price_above_the_threshold_is_asked_for_and_never_taken_for_granted(daemon, cli):
     """Without a terminal the answer is no."""
     daemon.says("tools.call", QUOTE)
