@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from pathlib import Path
 
 from . import private_files
@@ -58,7 +59,9 @@ def check_plain(path: Path) -> None:
     address(path, "")
     target = _sealed_path(path)
     if target.exists():
-        raise Refusal(f"{target} is there already", f"move it away: mv {target} {target}.old", code="exists")
+        # It may hold another key, and so may an older copy: each is kept.
+        away = shlex.join(["mv", "--backup=numbered", str(target), f"{target}.old"])
+        raise Refusal(f"{target} is there already", f"move it away: {away}", code="exists")
 
 
 def encrypt(path: Path, passphrase: str) -> tuple[Path, str]:

@@ -10,6 +10,7 @@ from aleph_devnet.chain import Chain
 from aleph_devnet.guest import Guest, new_host_key
 from aleph_devnet.hardware import Node
 from aleph_devnet.message import LIVE, PENDING, REJECTED
+from aleph_devnet.reservations import Reservations
 from aleph_devnet.sandbox import Sandbox
 from aleph_devnet.state import Store
 from aleph_devnet.vm import Vm
@@ -51,6 +52,7 @@ class Crn:
         self._kind = f"vm {node.hash}"
         self._cached: set[str] = set()
         self._delegates: dict[str, tuple[float, list[Any]]] = {}
+        self._reservations = Reservations(now)
         self._next_number = 0
         self.vms: dict[str, Vm] = {}
         self.up = True
@@ -86,7 +88,8 @@ class Crn:
         if message.status in LIVE:
             self._check_credits(message.owner)
         vm = Vm(item_hash, self._next_number, message.content, self._now(), self._now() + self._boot_seconds)
-        self.check_room(vm)
+        self.check_room(vm, str(message.content["address"]))
+        self._reservations.release(str(message.content["address"]), vm.gpus)
         self._next_number += 1
         self._cached.add(item_hash)
         self.vms[item_hash] = vm
@@ -106,13 +109,20 @@ class Crn:
         if balance < need:
             raise RefusedError(402, f"Insufficient credits: {owner} has {balance}, needs {need} for an hour")
 
-    def check_room(self, vm: Vm) -> None:
-        """Refuse what does not fit."""
+    def check_room(self, vm: Vm, user: str) -> None:
+        """Refuse what does not fit, or is kept for somebody else."""
         left = [gpu["device_id"] for gpu in self.free_gpus]
+        kept = self._reservations.of_others(user)
         if vm.memory_mib > self.free_memory_mib or any(
-            vm.gpus.count(gpu) > left.count(gpu) for gpu in vm.gpus
+            vm.gpus.count(gpu) > left.count(gpu) - kept.count(gpu) for gpu in vm.gpus
         ):
             raise RefusedError(503, "This CRN cannot host the requested instance at this time.")
+
+    def reserve(self, content: dict[str, Any], sender: str) -> float:
+        """Keep the GPUs that an INSTANCE asks for, for who signs this; until when. Of all else it looks only."""
+        vm = Vm("", 0, content, 0, 0)
+        self.check_room(vm, sender)
+        return self._reservations.reserve(sender, vm.gpus)
 
     @property
     def free_gpus(self) -> list[dict[str, Any]]:

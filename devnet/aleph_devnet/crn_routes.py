@@ -1,7 +1,5 @@
 """The HTTP API of a CRN."""
 
-from typing import Any
-
 from aiohttp import web
 from aleph_message.models import ItemHash
 
@@ -9,7 +7,6 @@ from aleph_devnet import crn_auth
 from aleph_devnet.clock import Clock, iso
 from aleph_devnet.crn import Crn, RefusedError
 from aleph_devnet.crn_list import system_usage
-from aleph_devnet.vm import Vm
 
 
 class CrnRoutes:
@@ -71,18 +68,17 @@ class CrnRoutes:
         return web.Response(text=f"{_DONE[operation]} VM with ref {item_hash}")
 
     async def reserve(self, request: web.Request) -> web.Response:
-        """For VMs without a GPU this is an admission check and no more."""
+        """For VMs without a GPU this is an admission check and no more. Its 503 is the SDK's docstring's; old nodes say 400."""
         try:
-            crn_auth.sender_of(request, self._crn.node.host, self._now())
-            content: dict[str, Any] = await request.json()
-            self._crn.check_room(Vm("", 0, content, 0, 0))
+            sender = crn_auth.sender_of(request, self._crn.node.host, self._now())
+            until = self._crn.reserve(await request.json(), sender)
         except crn_auth.DeniedError as denied:
             return denied.response()
         except RefusedError as refused:
             return web.Response(status=refused.status, text=refused.text)
         except (ValueError, KeyError, TypeError, AttributeError):
             return web.Response(status=400, text="Body is not valid instance content")
-        return web.json_response({"status": "reserved", "expires": iso(self._now() + 60)})
+        return web.json_response({"status": "reserved", "expires": iso(until)})
 
     async def update(self, request: web.Request) -> web.Response:
         """Read the port forwarding of a VM again."""

@@ -22,6 +22,7 @@ from aleph_agentd.ports import (
     NetworkTrouble,
     NotifyOutcome,
     Rejection,
+    ReserveOutcome,
     RestartOutcome,
 )
 from support.devnet import DevnetProcess
@@ -412,3 +413,19 @@ async def test_a_listing_is_complete_while_vms_end(devnet: DevnetProcess, networ
     devnet.clear_faults()
     for message in messages:
         await _forget(network, message.item_hash)
+
+
+async def test_a_gpu_is_kept_for_one_and_only_where_that_helps(
+    devnet: DevnetProcess, network: Network
+) -> None:
+    """By the SDK's own call; a plain VM and another payer's ask for nothing."""
+    crn = next(crn for crn in (await network.market.crns()).crns if crn.gpus)
+    gpu, human = crn.gpus[0], devnet.account("human")["address"]
+    plain = await _sign(network, crn=crn)
+    for_another = await _sign(network, crn=crn, gpu=gpu, payer=human)
+    ours = await _sign(network, crn=crn, gpu=gpu)
+    outcomes = [(await network.hosts.reserve(crn.url, it)).outcome for it in (plain, for_another, ours, ours)]
+    assert outcomes == [ReserveOutcome.NOT_NEEDED] * 2 + [ReserveOutcome.RESERVED] * 2
+    async with open_network(_settings(devnet, "human")) as other:
+        theirs = await _sign(other, crn=crn, gpu=gpu)
+        assert (await other.hosts.reserve(crn.url, theirs)).outcome is ReserveOutcome.REFUSED

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,25 @@ import pytest
 from aiohttp import web
 
 from aleph_agentd.adapters.aleph.executions import find_execution
+from aleph_agentd.adapters.aleph.http import MAX_BODY_BYTES
 from aleph_agentd.adapters.aleph.network import Network, open_network
-from aleph_agentd.ports import EraseOutcome, Execution, KeyMissing, NetworkTrouble, NotifyOutcome
-from support.network import HASH, SHORT, FakeNode, settings_for
+from aleph_agentd.domain.model import SignedMessage, Stamp
+from aleph_agentd.ports import (
+    EraseOutcome,
+    Execution,
+    InstanceSpec,
+    KeyMissing,
+    NetworkTrouble,
+    NotifyOutcome,
+    ReserveOutcome,
+)
+from support.fake_network import ADA, a_crn
+from support.network import HASH, SHORT, SSH_KEY, FakeNode, settings_for
 
 pytest_plugins = ["support.network_fixtures"]
 
 NOTIFY, ERASE = "/control/allocation/notify", f"/control/machine/{HASH}/erase"
+RESERVE = "/control/reserve_resources"
 V2, V1 = "/v2/about/executions/list", "/about/executions/list"
 NET = {
     "host_ipv4": "8.8.8.8",
@@ -47,6 +60,72 @@ async def test_a_notify_is_told_by_its_status(
     said = await network.hosts.notify(node.url + "/", HASH)
     assert said.outcome is outcome
     assert json.loads(node.bodies[0]) == {"instance": HASH}
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "outcome"),
+    [
+        (200, '{"status": "reserved", "expires": "2026-11-25T12:00:00Z"}', ReserveOutcome.RESERVED),
+        (200, '{"status": "error"}', ReserveOutcome.REFUSED),
+        (400, '{"status": "error", "error": "Failed to reserves all resources"}', ReserveOutcome.REFUSED),
+        (503, "This CRN cannot host the requested instance at this time.", ReserveOutcome.REFUSED),
+        (404, "404: Not Found", ReserveOutcome.NOT_OFFERED),
+    ],
+)
+async def test_a_reservation_is_told_by_its_status(
+    network: Network, node: FakeNode, status: int, text: str, outcome: ReserveOutcome
+) -> None:
+    """The CRN gets the content of the INSTANCE, as the SDK sends it."""
+    node.says(RESERVE, text=text, status=status)
+    create = await _with_gpu(network)
+    assert (await network.hosts.reserve(node.url, create)).outcome is outcome
+    sent = json.loads(node.bodies[0])
+    assert sent == json.loads(json.loads(create.body)["item_content"])
+    assert sent["requirements"]["gpu"][0]["device_id"] == ADA.device_id
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(200, "<html>"), (302, "x"), (500, "x"), (502, "x"), (200, "x" * (MAX_BODY_BYTES + 1))],
+)
+async def test_a_reservation_with_any_other_answer_is_unknown(
+    network: Network, node: FakeNode, status: int, text: str
+) -> None:
+    """However long it is: the SDK would read all of it."""
+    node.says(RESERVE, text=text, status=status, Location="/elsewhere")
+    with pytest.raises(NetworkTrouble):
+        await network.hosts.reserve(node.url, await _with_gpu(network))
+    assert node.asks("/elsewhere") == 0
+
+
+async def test_a_reservation_that_is_cut_or_goes_nowhere_is_unknown(network: Network, node: FakeNode) -> None:
+    """The SDK passes over both."""
+
+    async def cut(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    node.does(RESERVE, cut)
+    create = await _with_gpu(network)
+    for url in (node.url, "http://127.0.0.1:1"):
+        with pytest.raises(NetworkTrouble):
+            await network.hosts.reserve(url, create)
+
+
+async def _with_gpu(network: Network) -> SignedMessage:
+    spec = InstanceSpec(
+        payer=network.signer.address,
+        crn=a_crn(1),
+        vcpus=3,
+        memory_mib=18_432,
+        disk_mib=184_320,
+        rootfs="a" * 64,
+        ssh_pubkey=SSH_KEY,
+        stamp=Stamp("home-1", "0" * 32, datetime(2031, 1, 2, tzinfo=UTC)),
+        gpu=ADA,
+    )
+    return await network.signer.sign_instance(spec)
 
 
 @pytest.mark.parametrize(("status", "text"), [(200, "<html>"), (302, "x"), (502, "Bad Gateway"), (504, "x")])

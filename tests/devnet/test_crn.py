@@ -6,6 +6,8 @@ from aleph_message.models import ItemHash
 from aleph_message.models.execution.environment import HostRequirements, NodeRequirements
 from pydantic import ValidationError
 
+from aleph_devnet.crn import RefusedError
+from aleph_devnet.vm import Vm
 from support.local_network import UNKNOWN, LocalNetwork
 
 MINUTE = 60
@@ -273,6 +275,23 @@ async def test_reserve_resources_is_an_admission_check(net: LocalNetwork) -> Non
     assert (await client.reserve_resources(small))[0] == 200
     assert (await client.reserve_resources({"resources": {"memory": 2**30}}))[0] == 503
     assert await net.executions() == {}
+
+
+async def test_a_gpu_is_kept_for_who_signs_and_given_to_who_pays(net: LocalNetwork) -> None:
+    """`reserve_resources` reserves only GPUs (60 s), and again for the same one."""
+    crn = next(crn for crn in net.network.crns if crn.node.gpus)
+    wanted = {"gpu": [{"device_id": crn.node.gpus[0]["device_id"]}]}
+    content = {"resources": {"memory": 2048}, "requirements": wanted}
+    for _ in range(2):
+        crn.reserve(content, "0xA")
+    with pytest.raises(RefusedError, match="cannot host"):
+        crn.reserve(content, "0xB")
+    vm = Vm("", 0, content, 0, 0)
+    crn.check_room(vm, "0xA")
+    with pytest.raises(RefusedError, match="cannot host"):
+        crn.check_room(vm, "0xB")
+    await net.advance(61)
+    crn.check_room(vm, "0xB")
 
 
 async def test_terms_must_be_accepted(net: LocalNetwork) -> None:

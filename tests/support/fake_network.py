@@ -33,6 +33,8 @@ from aleph_agentd.ports import (
     NotifyOutcome,
     Price,
     Rejection,
+    Reserved,
+    ReserveOutcome,
     RestartOutcome,
 )
 
@@ -41,7 +43,9 @@ CU_RATE = Decimal(14_250) / 3600
 ADA = Gpu("RTX 4000 ADA", "NVIDIA", "AD104GL [RTX 4000 SFF Ada Generation]", "0300", "10de:27b0")
 DAY_S = 86_400
 
-CrnMood = Literal["accepts", "refuses", "silent", "no_credits", "refuses_erase", "keeps_listing"]
+CrnMood = Literal[
+    "accepts", "refuses", "silent", "no_credits", "refuses_erase", "keeps_listing", "gave_its_gpu_away"
+]
 
 
 def a_crn(number: int, **changes: Any) -> Crn:
@@ -454,6 +458,17 @@ class FakeNetwork:
         return {"ubuntu22": "a" * 64, "ubuntu24": "b" * 64, "debian12": "c" * 64}
 
     # ------------------------------------------------------------------ Hosts
+
+    async def reserve(self, url: str, create: SignedMessage) -> Reserved:
+        """Signed, so it needs the key; only a GPU is kept, and only for a payer who signs."""
+        said = json.loads(create.body)
+        if "gpu" not in said["content"] or said["payer"] != self.address:
+            return Reserved(ReserveOutcome.NOT_NEEDED)
+        leave = await self._enter("reserve", create.item_hash)
+        if self._mood(url) == "gave_its_gpu_away":
+            return Reserved(ReserveOutcome.REFUSED, "Failed to reserves all resources")
+        leave()
+        return Reserved(ReserveOutcome.RESERVED)
 
     async def notify(self, url: str, item_hash: str) -> Notified:
         """Unauthenticated, idempotent, and it resurrects."""

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aleph_agentd import runtime_dir
@@ -28,18 +29,21 @@ class BadConfiguration(Refusal):
 
 
 @asynccontextmanager
-async def daemon() -> AsyncIterator[Client]:
-    """A connection to the daemon that this environment points at."""
+async def daemon(at: Path | None = None) -> AsyncIterator[Client]:
+    """A connection to the daemon at this socket; without one, to the daemon that this environment points at."""
     try:
-        path = runtime_dir.find_socket(runtime_dir.CONTROL_SOCKET, os.environ)
-    except ValueError as problem:
-        raise BadConfiguration(f"{problem}.", f"unset {runtime_dir.VARIABLE}, or correct it") from None
-    try:
-        async with open_client(path, CONNECT_S) as client:
+        async with open_client(at or _found(), CONNECT_S) as client:
             yield client
     except DaemonUnreachable as problem:
-        problem.hint = start_command()
+        problem.hint = "" if at else start_command()
         raise
+
+
+def _found() -> Path:
+    try:
+        return runtime_dir.find_socket(runtime_dir.CONTROL_SOCKET, os.environ)
+    except ValueError as problem:
+        raise BadConfiguration(f"{problem}.", f"unset {runtime_dir.VARIABLE}, or correct it") from None
 
 
 def start_command() -> str:
@@ -49,24 +53,26 @@ def start_command() -> str:
     return f"{setting}aleph-agentd run"
 
 
-def with_daemon(work: Callable[[Client], Awaitable[Answer]]) -> Answer:
+def with_daemon(work: Callable[[Client], Awaitable[Answer]], at: Path | None = None) -> Answer:
     """Run one verb's conversation with the daemon."""
 
     async def conversation() -> Answer:
-        async with daemon() as client:
+        async with daemon(at) as client:
             return await work(client)
 
     return asyncio.run(conversation())
 
 
-def ask(method: str, params: dict[str, Any] | None = None, timeout_s: float = READ_S) -> dict[str, Any]:
+def ask(
+    method: str, params: dict[str, Any] | None = None, timeout_s: float = READ_S, at: Path | None = None
+) -> dict[str, Any]:
     """One question, one answer."""
 
     async def question(client: Client) -> dict[str, Any]:
         answer: dict[str, Any] = await client.call(method, params, timeout_s)
         return answer
 
-    return with_daemon(question)
+    return with_daemon(question, at)
 
 
 async def use_tool(client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:

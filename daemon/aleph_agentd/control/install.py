@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from aleph_agentd import __version__
-from aleph_agentd.control import installed, installing, output, units
+from aleph_agentd.control import boundary, installed, installing, living, output, units
 from aleph_agentd.control.doctor import gather_machine
-from aleph_agentd.control.doctor.finding import ours
+from aleph_agentd.control.doctor.finding import manage, ours
 from aleph_agentd.control.installing import Place, Record, works
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.domain.errors import Refusal
@@ -23,6 +23,11 @@ SECRET = {"DATABASE_URL", "WEBHOOK_URL"}
 """A password or a token belongs into no unit, which `systemctl show` shows to everybody."""
 NOT_FOR_SYSTEM = {"PRIVATE_KEY_PATH"}
 """There the key is a credential, which systemd hands over."""
+POINTS_AT = {
+    *("NETWORK", "API_HOST", "API_HOSTS", "CRN_LIST_URL", "AGGREGATE_ADDRESS"),
+    *("PRIVATE_KEY_PATH", "INVENTORY_PATH", "HUMAN_ADDRESS"),
+}
+"""Under other values of these the daemon would not know, reach or be able to end the VMs that live."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +48,12 @@ class Carried:
 def install(system: bool, dry_run: bool, replace: bool) -> None:
     """Install aleph-agentd as a service: it starts with the first connection, and is kept alive."""
     place = installing.place_of("system" if system else "user", os.environ)
-    record = installing.read_record(place)
+    options = {"--dry-run": dry_run, "--replace": replace, "--json": as_json()}
+    if not dry_run:
+        _require(place)
+    record = installing.read_record(place, "install", *(name for name, given in options.items() if given))
     carried = carry(os.environ, record.settings, place.kind)
+    _refuse_to_leave_vms(place, record, carried)
     sandbox = system or works("systemd-run", "--user", "--wait", "--quiet", "-p", "PrivateUsers=yes", "true")
     examined = _examined(place, carried)
     facts = installing.facts_of(examined, Path(sys.executable), carried.settings, place.kind)
@@ -54,7 +63,7 @@ def install(system: bool, dry_run: bool, replace: bool) -> None:
     if changed and not replace:
         raise Refusal(
             f"changed by hand, and not overwritten: {', '.join(map(str, changed))}",
-            ours("aleph-agentctl", "install", *place.flags, "--replace"),
+            manage(place.kind, "install", "--replace"),
             code="changed_by_hand",
         )
     new = Record(settings=carried.settings, version=__version__, sandbox=sandbox)
@@ -75,6 +84,35 @@ def carry(environ: Mapping[str, str], before: Mapping[str, str], kind: units.Kin
         kept=tuple(sorted(settings.keys() - own.keys())),
         refused=tuple(sorted(secrets)),
     )
+
+
+def _require(place: Place) -> None:
+    """What must be so before anything is written. Raises Refusal."""
+    if place.kind == "system":
+        # First: what it refuses is no code to run with sudo either.
+        boundary.require_closed()
+        if os.getuid():
+            raise Refusal("a system install needs root", manage("system", "install"))
+    installing.require_manager(place)
+
+
+def _refuse_to_leave_vms(place: Place, record: Record, carried: Carried) -> None:
+    """Another network, key or inventory only while no VM lives by the present ones. Raises Refusal."""
+    before, after = record.settings, carried.settings
+    names = [f"{installed.PREFIX}{name}" for name in sorted(POINTS_AT)]
+    changes = [name for name in names if before.get(name) != after.get(name)]
+    if not record.files or not changes:
+        return
+    keep = f"unset {' '.join(changes)} && {manage(place.kind, 'install')}"
+    try:
+        live, _ = living.live(place, record)
+    except Refusal as problem:
+        raise Refusal(
+            f"{', '.join(changes)} would change: {problem.message}", keep, code=problem.code
+        ) from None
+    if live:
+        why = f"{live} VMs live, and under another {', '.join(changes)} nobody would end them; nothing was changed"
+        raise Refusal(why, keep, code="vms_live")
 
 
 def _examined(place: Place, carried: Carried) -> Mapping[str, Any]:
@@ -116,8 +154,6 @@ def _apply(
 
 
 def _accounts() -> None:
-    if os.getuid():
-        raise Refusal("a system install needs root", "sudo aleph-agentctl install --system")
     for group in (units.AGENTS, units.OWNERS):
         installing.run("groupadd", "--system", "--force", group)
     if not works("id", units.USER):
@@ -132,7 +168,7 @@ def _names(texts: Mapping[Path, str], *suffixes: str) -> list[str]:
 
 def _tell(place: Place, texts: Mapping[Path, str], done: Mapping[str, Any], carried: Carried) -> None:
     lingering = place.kind == "system" or gather_machine.lingering()
-    undo = ours("aleph-agentctl", "uninstall", *place.flags)
+    undo = manage(place.kind, "uninstall")
     if as_json():
         files = {str(path): text for path, text in texts.items()}
         names = {"taken": carried.taken, "kept": carried.kept, "refused": carried.refused}
@@ -157,9 +193,18 @@ def _tell(place: Place, texts: Mapping[Path, str], done: Mapping[str, Any], carr
         linger = f"loginctl enable-linger {gather_machine.user()}"
         output.say(f"after your last logout nobody ends VMs; next: {linger}", "yellow")
     if place.kind == "system":
+        if done["dry_run"]:
+            _tell_boundary()
         sealed = units.ENCRYPTED_STORE / units.CREDENTIAL
         output.say(f"the key, as root: systemd-creds encrypt --name={units.CREDENTIAL} KEYFILE {sealed}")
     output.say(f"to undo it: {undo}")
+
+
+def _tell_boundary() -> None:
+    try:
+        boundary.require_closed()
+    except Refusal as refusal:
+        output.say(f"it would be refused: {refusal.message}; next: {refusal.hint}", "yellow")
 
 
 def _tell_settings(carried: Carried, place: Place) -> None:
@@ -167,6 +212,6 @@ def _tell_settings(carried: Carried, place: Place) -> None:
         output.say(f"taken over from this shell into the unit: {', '.join(carried.taken)}", "yellow")
     if carried.kept:
         output.say(f"kept from the last install: {', '.join(carried.kept)}")
-        output.say(f"  to take one out: NAME= {ours('aleph-agentctl', 'install', *place.flags)}")
+        output.say(f"  to take one out: {manage(place.kind, 'install', without='NAME')}")
     for name in carried.refused:
         output.say(f"not taken over: {name} holds a password; it belongs into config.toml", "yellow")

@@ -36,16 +36,18 @@ class Installation:
     sandbox: bool = True
     own: bool = False
     """Whether a daemon outside of systemd is meant: ALEPH_AGENT_RUNTIME_DIR is set."""
+    runtime: Path | None = None
+    """Where the unit's sockets lie; None where none is installed, and any daemon may be meant."""
+
+    @property
+    def control_socket(self) -> Path | None:
+        """Where its daemon answers its owner; None where whichever is found is meant."""
+        return self.runtime and self.runtime / runtime_dir.CONTROL_SOCKET
 
     @property
     def systemctl(self) -> tuple[str, ...]:
         """What speaks to its manager, for whoever reads a fix."""
         return ("systemctl", "--user") if self.kind == "user" else ("sudo", "systemctl")
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """What `install` is told to mean it."""
-        return ("--system",) if self.kind == "system" else ()
 
 
 def look(environ: Mapping[str, str]) -> Installation:
@@ -53,10 +55,8 @@ def look(environ: Mapping[str, str]) -> Installation:
     if environ.get(runtime_dir.VARIABLE):
         return Installation(own=True)
     for kind in _KINDS:
-        manager = ("systemctl", "--user") if kind == "user" else ("systemctl",)
-        shown = _shown(*manager, "show", SERVICE, f"--property={_ASKED}")
-        if shown.get("LoadState") == "loaded":
-            return _loaded(kind, shown, environ)
+        if found := _loaded(kind, environ):
+            return found
     place = place_of("user", environ)
     record = _record(place)
     return Installation(
@@ -64,10 +64,22 @@ def look(environ: Mapping[str, str]) -> Installation:
     )
 
 
-def _loaded(kind: units.Kind, shown: Mapping[str, str], environ: Mapping[str, str]) -> Installation:
+def environment_at(place: Place, record: Record, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the daemon of one place finds in its environment; what this shell says of ours is not for it."""
+    found = _loaded(place.kind, environ) or Installation(settings=record.settings)
+    others = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+    return {**environment(found, others), **service_home(place)}
+
+
+def _loaded(kind: units.Kind, environ: Mapping[str, str]) -> Installation | None:
+    manager = ("systemctl", "--user") if kind == "user" else ("systemctl",)
+    shown = _shown(*manager, "show", SERVICE, f"--property={_ASKED}")
+    if shown.get("LoadState") != "loaded":
+        return None
     settings = _manager_settings() if kind == "user" else {}
     settings |= _assignments(shown.get("Environment", ""))
-    record = _record(place_of(kind, {**environ, **settings}))
+    place = place_of(kind, {**environ, **settings})
+    record = _record(place)
     program = re.search(r"path=(.*?) ; argv", shown.get("ExecStart", ""))
     return Installation(
         kind=kind,
@@ -78,6 +90,7 @@ def _loaded(kind: units.Kind, shown: Mapping[str, str], environ: Mapping[str, st
         files=record.conditions(),
         version=record.version,
         sandbox=record.sandbox,
+        runtime=place.runtime,
     )
 
 

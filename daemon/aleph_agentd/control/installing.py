@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from aleph_agentd import private_files, runtime_dir
 from aleph_agentd.control import units
+from aleph_agentd.control.doctor.finding import aside, command, manage, ours
 from aleph_agentd.domain.errors import Refusal
 
 RECORD = "install.json"
@@ -35,14 +36,14 @@ class Place:
         return self.state / RECORD
 
     @property
+    def control_socket(self) -> Path:
+        """Where the daemon of these units answers its owner, whatever other daemon this shell would find."""
+        return self.runtime / runtime_dir.CONTROL_SOCKET
+
+    @property
     def systemctl(self) -> tuple[str, ...]:
         """The command that speaks to the manager."""
         return ("systemctl", "--user") if self.kind == "user" else ("systemctl",)
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """What our own commands are told to mean this place."""
-        return ("--system",) if self.kind == "system" else ()
 
 
 def place_of(kind: units.Kind, environ: Mapping[str, str]) -> Place:
@@ -90,8 +91,8 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_record(place: Place) -> Record:
-    """What was installed. Raises Refusal."""
+def read_record(place: Place, *again: str) -> Record:
+    """What was installed. Raises Refusal; `again` are the words of the verb that root is to repeat."""
     try:
         told = json.loads(place.record.read_text())
         return Record(
@@ -102,10 +103,20 @@ def read_record(place: Place) -> Record:
         )
     except FileNotFoundError:
         return Record()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise Refusal(
-            f"{place.record} cannot be read: {problem}", f"mv {place.record} {place.record}.unusable"
-        ) from None
+    except PermissionError as problem:
+        raise Refusal(f"{place.record} cannot be read: {problem}", _permit(place, again)) from None
+    except OSError as problem:
+        raise Refusal(f"{place.record} cannot be read: {problem}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        out_of_the_way = command(*aside(str(place.record)))
+        raise Refusal(f"{place.record} holds no record of an install: {problem}", out_of_the_way) from None
+
+
+def _permit(place: Place, again: Sequence[str]) -> str:
+    """The record stays where it is: without it nothing could be undone."""
+    if place.kind == "user":
+        return command("sudo", "chown", "-R", str(os.getuid()), str(place.state))
+    return manage(place.kind, *again) if again else ""
 
 
 def _words(table: Any) -> dict[str, str]:
@@ -174,6 +185,15 @@ def remove(record: Record) -> tuple[list[str], list[str]]:
             if link.is_symlink() and not link.exists():
                 link.unlink()
     return removed, kept
+
+
+def require_manager(place: Place) -> None:
+    """Raises Refusal where no systemd answers: in a container, or under an account that `su` changed to."""
+    try:
+        run(*place.systemctl, "show-environment")
+    except Refusal as problem:
+        why = f"no systemd answers here: {problem.message}"
+        raise Refusal(why, f"without systemd: {ours('aleph-agentd', 'run')}", code="no_systemd") from None
 
 
 def run(*words: str) -> None:

@@ -10,7 +10,16 @@ from .escrow import Backups, EscrowFiles
 from .freezes import FreezeLog
 from .guest_keys import GuestKey, GuestKeys, SetupResult, SetupScript
 from .guests import Door, Guests, GuestTrouble, HostKeyChanged, KeyPair, Printed, Ran
-from .hosts import EraseOutcome, Execution, Hosts, Notified, NotifyOutcome, RestartOutcome
+from .hosts import (
+    EraseOutcome,
+    Execution,
+    Hosts,
+    Notified,
+    NotifyOutcome,
+    Reserved,
+    ReserveOutcome,
+    RestartOutcome,
+)
 from .inventory import Decide, Endings, Inventory, Remembered, StaleRow
 from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
@@ -47,6 +56,8 @@ __all__ = [
     "Ran",
     "GuestTrouble",
     "HostKeyChanged",
+    "ReserveOutcome",
+    "Reserved",
     "RestartOutcome",
     "Inventory",
     "FreezeLog",

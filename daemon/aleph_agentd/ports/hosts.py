@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from ..domain.model import SignedMessage
+
 
 class NotifyOutcome(StrEnum):
     """What a CRN said to a notify."""
@@ -52,8 +54,32 @@ class RestartOutcome(StrEnum):
     REFUSED = "refused"
 
 
+class ReserveOutcome(StrEnum):
+    """What became of asking a CRN to keep what a VM needs."""
+
+    RESERVED = "reserved"
+    """For a minute, for its payer."""
+    NOT_NEEDED = "not_needed"
+    """It needs nothing that is kept (only GPUs are), or the CRN would keep it from its payer."""
+    NOT_OFFERED = "not_offered"
+    """404: a node that keeps nothing."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """The outcome and the CRN's words, cut and stripped."""
+
+    outcome: ReserveOutcome
+    text: str = ""
+
+
 class Hosts(Protocol):
     """The CRNs. `url` comes from our own row or the CRN list, never from an agent."""
+
+    async def reserve(self, url: str, create: SignedMessage) -> Reserved:
+        """Ask a CRN to keep the GPU that this INSTANCE needs, before it is broadcast. Costs nothing; may be repeated."""
+        ...
 
     async def notify(self, url: str, item_hash: str) -> Notified:
         """Ask a CRN to run the VM. Never once teardown began: it resurrects."""

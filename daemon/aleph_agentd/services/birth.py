@@ -1,4 +1,4 @@
-"""From an intent on disk to a VM with an address: broadcast, `/status`, notify, the CRN's list.
+"""From an intent on disk to a VM with an address: reserve, broadcast, `/status`, notify, the CRN's list.
 
 Before every POST and every notify the row is read again: a VM that was ordered to end, whose lease is
 over, or whose creation was frozen meanwhile is never broadcast and never notified (rules.md 5).
@@ -18,10 +18,12 @@ from ..ports import (
     Execution,
     Hosts,
     Inventory,
+    KeyMissing,
     Messages,
     MessageStatus,
     NetworkTrouble,
     NotifyOutcome,
+    ReserveOutcome,
     StaleRow,
 )
 from .freezes import Freezes
@@ -97,6 +99,8 @@ class Birth:
         message = await self._inventory.create_message(vm.item_hash)
         if message is None:
             raise Stillborn("its signed message is not in the inventory")
+        if vm.broadcast_at is None:
+            await self._reserve(vm, message)
         posts = 0
         async for _ in _beats(BROADCAST_S):
             status = MessageStatus.UNKNOWN if vm.broadcast_at is None else await self._status(vm)
@@ -115,6 +119,19 @@ class Birth:
             if status.billing_ended:
                 raise Stillborn(f"the network says that it is {status}")
         raise Stillborn("the network did not process it in time")
+
+    async def _reserve(self, vm: Vm, message: SignedMessage) -> None:
+        """A CRN that has given its GPU away meanwhile is found out before the VM costs anything."""
+        try:
+            answer = await self._hosts.reserve(vm.crn_url, message)
+        except NetworkTrouble as trouble:
+            raise Stillborn(
+                f"the CRN does not answer ({trouble.reason})", another_crn_may_do=True
+            ) from trouble
+        except KeyMissing as missing:
+            raise Stillborn(f"there is no usable key ({missing})") from missing
+        if answer.outcome is ReserveOutcome.REFUSED:
+            raise Stillborn(f"the CRN keeps no room for it: {answer.text}", another_crn_may_do=True)
 
     async def _notify(self, vm: Vm) -> Vm:
         if vm.state is not VmState.PROVISIONING or vm.notified_at is not None:

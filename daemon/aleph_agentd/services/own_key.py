@@ -13,6 +13,7 @@ from ..ports import (
     Inventory,
     KeyMissing,
     Notified,
+    Reserved,
     RestartOutcome,
     Signer,
     StoreTrouble,
@@ -87,6 +88,10 @@ class OwnKeyHosts:
         """See ports.Hosts."""
         await check_own(self._inventory, self._signer, item_hash)
         return await self._hosts.restart(url, item_hash, wipe=wipe)
+
+    async def reserve(self, url: str, create: SignedMessage) -> Reserved:
+        """See ports.Hosts. Nothing is signed by another key than the payer's."""
+        return await self._hosts.reserve(url, create)
 
     async def notify(self, url: str, item_hash: str) -> Notified:
         """See ports.Hosts."""

@@ -21,6 +21,8 @@ from ..ports import (
     Notified,
     NotifyOutcome,
     Rejection,
+    Reserved,
+    ReserveOutcome,
     RestartOutcome,
     Signer,
 )
@@ -132,6 +134,17 @@ class WitnessedHosts:
 
     def __init__(self, hosts: Hosts, auditor: Auditor) -> None:
         self._hosts, self._auditor = hosts, auditor
+
+    async def reserve(self, url: str, create: SignedMessage) -> Reserved:
+        """See ports.Hosts. It is signed, where anything is reserved."""
+        outcome = "not known whether it took effect"
+        try:
+            answer = await self._hosts.reserve(url, create)
+            outcome = f"{answer.outcome} {answer.text}".strip()
+        finally:
+            if outcome != ReserveOutcome.NOT_NEEDED:
+                self._auditor.note(SENT, f"signed reservation to {url}: {outcome}", create.item_hash)
+        return answer
 
     async def notify(self, url: str, item_hash: str) -> Notified:
         """See ports.Hosts."""

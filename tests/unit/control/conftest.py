@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,24 @@ def runtime_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def daemon(runtime_dir: Path) -> Iterator[FakeDaemon]:
-    """A fake daemon that listens."""
-    fake = FakeDaemon(runtime_dir / "control.sock")
-    fake.start()
-    yield fake
-    fake.stop()
+def daemon_at() -> Iterator[Callable[[Path], FakeDaemon]]:
+    """Makes fake daemons that listen at a path."""
+    with ExitStack() as stack:
+
+        def start(path: Path) -> FakeDaemon:
+            fake = FakeDaemon(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fake.start()
+            stack.callback(fake.stop)
+            return fake
+
+        yield start
+
+
+@pytest.fixture
+def daemon(runtime_dir: Path, daemon_at: Callable[[Path], FakeDaemon]) -> FakeDaemon:
+    """A fake daemon that listens where the CLI looks."""
+    return daemon_at(runtime_dir / "control.sock")
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """`doctor`: each check decides on facts alone; the whole of it works with the daemon down."""
 
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
-from aleph_agentd.control.doctor import command
+from aleph_agentd.control.doctor import command, gather
 from aleph_agentd.control.doctor.command import examine
 from aleph_agentd.control.doctor.facts import ClientFacts, Facts, MachineFacts
 from aleph_agentd.control.doctor.finding import Finding
@@ -101,7 +105,7 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         "fail",
         "unset ALEPH_AGENT_X",
     ),
-    "other environment": (facts(unseen=("ALEPH_AGENT_X",)), "environment", "warn", "install"),
+    "other environment": (facts(unseen=("ALEPH_AGENT_X",)), "environment", "warn", "unset them here"),
     "locked key": (
         facts(examined={"key": KEY | {"locked": True}}, status=STATUS | {"key_trouble": "locked"}),
         "key",
@@ -142,7 +146,13 @@ FAULTS: dict[str, tuple[Facts, str, str, str]] = {
         facts(machine=machine(ssh_key="nonsense")),
         "ssh key",
         "fail",
-        "rm -f /h/.ssh/id.pub; ssh-keygen",
+        "mv --backup=numbered /h/.ssh/id.pub /h/.ssh/id.pub.unusable && ssh-keygen",
+    ),
+    "bad ssh key beside a private one": (
+        facts(machine=machine(ssh_key="nonsense", ssh_private=True)),
+        "ssh key",
+        "fail",
+        "mv --backup=numbered /h/.ssh/id.pub /h/.ssh/id.pub.unusable && ssh-keygen -y",
     ),
     "network away": (facts(hosts=(reply(trouble="refused"),)), "network a.example", "fail", "connection"),
     "slow": (facts(hosts=(reply(ms=9000),)), "network a.example", "warn", "slow"),
@@ -310,6 +320,79 @@ def test_a_fault_is_found_by_its_check_with_a_fix(fault: str):
     assert found[0].fix or found[0].advice
 
 
+def test_no_printed_command_points_the_installed_daemon_at_what_this_shell_names():
+    """That shell may have been pointed at a test's network: only a person knows."""
+    found = [one for one in examine(facts(unseen=("ALEPH_AGENT_NETWORK",))) if one.level != "pass"]
+    assert [(one.check, one.fix) for one in found] == [("environment", "")]
+
+
+@pytest.mark.parametrize("installation", [Installation(own=True), Installation()])
+def test_a_daemon_in_the_foreground_has_no_sandbox_that_an_install_would_mend(installation):
+    """The install would restart another one, with the settings of this shell."""
+    told = facts(status=STATUS | {"sandbox": {}}, installation=installation)
+    assert "sandbox" not in {one.check for one in examine(told)}
+
+
+SYSTEM = replace(WELL_INSTALLED, kind="system")
+OF_THE_SYSTEM: dict[str, tuple[Facts, str, str]] = {
+    # the fault: the facts, the check, what stands after the program
+    "units gone": (
+        facts(installation=Installation(kind="system", files={"/u/x": "missing"})),
+        "units",
+        "install --system",
+    ),
+    "units changed": (
+        facts(installation=replace(SYSTEM, files={"/u/x": "changed"})),
+        "units",
+        "install --system --replace",
+    ),
+    "units of another version": (
+        facts(installation=replace(SYSTEM, version="0.0.1")),
+        "units",
+        "install --system",
+    ),
+    "down": (facts(status=None, installation=SYSTEM), "daemon", "install --system"),
+    "no sandbox": (
+        facts(status=STATUS | {"sandbox": SANDBOX | {"seccomp": False}}, installation=SYSTEM),
+        "sandbox",
+        "install --system --replace",
+    ),
+    "other environment": (
+        facts(unseen=("ALEPH_AGENT_X",), installation=SYSTEM),
+        "environment",
+        "install --system",
+    ),
+    "wrong variable": (
+        facts(
+            installation=replace(SYSTEM, settings={"ALEPH_AGENT_X": "1"}),
+            examined={"settings": None, "config_trouble": "x", "config_variable": "ALEPH_AGENT_X"},
+        ),
+        "configuration",
+        "install --system",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OF_THE_SYSTEM)
+def test_what_mends_a_system_installation_is_said_to_root_with_the_full_path(fault: str):
+    """An ordinary user may not, and sudo's PATH has no program of ours."""
+    told, check, words = OF_THE_SYSTEM[fault]
+    found = next(one for one in examine(told) if one.check == check and one.level != "pass")
+    before = "sudo env ALEPH_AGENT_X=" if fault == "wrong variable" else "sudo"
+    assert f"{before} {Path(sys.executable).with_name('aleph-agentctl')} {words}" in (
+        f"{found.fix} {found.advice}"
+    )
+    assert "systemctl --user" not in found.advice
+
+
+def test_what_a_projects_file_starts_is_corrected_in_that_file(monkeypatch):
+    """The client's own command writes to another one."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    broken = ClientFacts(client="Claude Code", path="/p/.mcp.json", programs=(("/gone", False),))
+    found = next(one for one in examine(facts(clients=(broken,))) if one.check == "client Claude Code")
+    assert not found.fix and "/p/.mcp.json" in found.advice and "bin/aleph-agent-mcp" in found.advice
+
+
 def test_unknown_is_never_well():
     """Nothing could be asked: no money, network or delegation check passes."""
     away = reply(trouble="no route", date=None)
@@ -324,6 +407,38 @@ def test_a_path_with_a_blank_is_one_word_of_its_fix():
     assert [one.fix for one in examine(told) if one.check == "key"] == ["chmod 600 '/my keys/$(x)'"]
 
 
+@pytest.mark.parametrize("name", ["id_ed25519", "authorized_keys"])
+@pytest.mark.parametrize("kind", ["user", "system"])
+def test_no_printed_command_writes_where_a_private_key_may_lie(name: str, kind: Literal["user", "system"]):
+    """A person is told which file the setting must name."""
+    told = facts(
+        machine=machine(uid=0, ssh_key="-----BEGIN OPENSSH PRIVATE KEY-----", ssh_private=True),
+        installation=replace(WELL_INSTALLED, kind=kind),
+        examined={"settings": SETTINGS | {"ssh_pubkey_path": f"/h/.ssh/{name}"}},
+    )
+    found = [one for one in examine(told) if one.check == "ssh key"]
+    assert [(one.level, one.fix) for one in found] == [("fail", "")]
+    assert "must name the .pub file" in found[0].advice
+
+
+@pytest.mark.parametrize("fault", ["bad ssh key", "bad ssh key beside a private one", "damaged"])
+def test_a_fix_that_is_pasted_twice_loses_nothing_of_what_it_takes_out_of_the_way(fault, tmp_path):
+    """An older copy of the same name is kept, too."""
+    for name in ("id.pub", "i.db"):
+        (tmp_path / name).write_text("first")
+    told = FAULTS[fault][0]
+    fix = next(one.fix for one in examine(told) if "--backup" in one.fix)
+    for folder in ("/h/.ssh", "/s"):
+        fix = fix.replace(folder, str(tmp_path))
+    shell = f"systemctl() {{ :; }}; ssh-keygen() {{ :; }}\n{fix}"
+    victim = tmp_path / ("i.db" if fault == "damaged" else "id.pub")
+    for content in ("first", "second"):
+        victim.write_text(content)
+        subprocess.run(["bash", "-c", shell], check=True)
+    kept = {path.read_text() for path in tmp_path.glob(f"{victim.name}.*")}
+    assert kept == {"first", "second"}
+
+
 def test_the_command_works_with_the_daemon_down_and_tells_it(cli, monkeypatch, tmp_path):
     """Exit 1 and one JSON document; a configuration that cannot be read takes nothing else away."""
     monkeypatch.setenv("ALEPH_AGENT_NO_SUCH_SETTING", "1")
@@ -333,6 +448,23 @@ def test_the_command_works_with_the_daemon_down_and_tells_it(cli, monkeypatch, t
     assert found["configuration"]["level"] == "fail" and "NO_SUCH_SETTING" in found["configuration"]["why"]
     assert found["daemon"]["level"] == "fail"
     assert cli.json["ok"] is False
+
+
+def test_the_daemon_and_the_sockets_of_the_unit_are_looked_at_not_the_first_that_answer(
+    cli, daemon, daemon_at, monkeypatch, tmp_path
+):
+    """What is printed is for the unit: a foreground daemon's sandbox or sockets are not its fault."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    daemon.says("hello", {"version": "of this shell", "pid": 1})
+    installed_one = daemon_at(tmp_path / "u/control.sock")
+    for method in ("hello", "status"):
+        installed_one.says(method, STATUS | {"version": "of the unit"})
+    there = replace(WELL_INSTALLED, runtime=tmp_path / "u")
+    monkeypatch.setattr(gather.installed, "look", lambda _: there)
+    cli.run("doctor", "--json")
+    found = {one["check"]: one["why"] for one in cli.json["findings"]}
+    assert "of the unit answers" in found["daemon"] and not daemon.asked
+    assert "socket control.sock" in found
 
 
 def test_people_read_aligned_lines_fixes_below_and_what_comes_next(cli, monkeypatch):

@@ -44,15 +44,14 @@ def test_the_environment_is_the_managers_and_the_units_not_this_shells(manager):
         "ALEPH_AGENT_MAX": "1",
     }
     assert installed.unseen(found, shell) == ["ALEPH_AGENT_NETWORK"]
+    assert found.control_socket and found.control_socket.match("aleph-agentd/control.sock")
 
 
 def test_the_system_unit_is_looked_at_where_the_user_has_none(manager):
     """Its commands need root."""
     manager["systemctl show aleph-agentd.service"] = SHOWN
     found = installed.look({})
-    assert (
-        found.kind == "system" and found.systemctl == ("sudo", "systemctl") and found.flags == ("--system",)
-    )
+    assert found.kind == "system" and found.systemctl == ("sudo", "systemctl")
 
 
 def test_without_a_unit_this_shell_is_what_the_daemon_would_get(manager, tmp_path):

@@ -1,5 +1,8 @@
 """`upgrade-check`: what runs against what is installed."""
 
+import sys
+from pathlib import Path
+
 from aleph_agentd import __version__
 from aleph_agentd.control import upgrade
 from aleph_agentd.control.installed import Installation
@@ -25,3 +28,24 @@ def test_a_daemon_outside_of_systemd_is_restarted_by_its_owner(daemon, cli):
     daemon.says("hello", {"version": "0.0.1", "protocol": 1})
     assert cli.run("upgrade-check", "--json") == 1
     assert cli.json["next"].startswith("stop it, then: ALEPH_AGENT_RUNTIME_DIR=")
+
+
+def test_a_system_installation_is_upgraded_by_root_with_the_full_path(daemon, cli, monkeypatch):
+    """sudo's PATH has no program of ours."""
+    daemon.says("hello", {"version": "0.0.1", "protocol": 1})
+    there = Installation(kind="system", unit="/u/aleph-agentd.service")
+    monkeypatch.setattr(upgrade.installed, "look", lambda _: there)
+    cli.run("upgrade-check", "--json")
+    program = Path(sys.executable).with_name("aleph-agentctl")
+    assert cli.json["next"] == f"sudo {program} install --system"
+
+
+def test_the_daemon_of_the_unit_is_compared_not_the_first_that_answers(
+    daemon, daemon_at, cli, monkeypatch, tmp_path
+):
+    """The next step is for the unit, too."""
+    daemon.says("hello", {"version": "0.0.1", "protocol": 1})
+    daemon_at(tmp_path / "u/control.sock").says("hello", {"version": __version__, "protocol": 1})
+    there = Installation(unit="/u/aleph-agentd.service", runtime=tmp_path / "u")
+    monkeypatch.setattr(upgrade.installed, "look", lambda _: there)
+    assert cli.run("upgrade-check", "--json") == 0

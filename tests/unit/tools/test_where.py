@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from aleph_agentd.domain.delegation import BREAKS
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.tools.toolbox import Toolbox
-from support.fake_network import ADA
+from support.fake_network import ADA, ADDRESS, CrnMood
 from support.world import ALICE, Machine, World
 
 TERMS = "ab" * 32
+PAYER = "0xPayer"
 BIG = {"has_gpu": True, "gpus": (ADA,)}
 
 
@@ -91,3 +93,32 @@ async def test_a_gpu_that_is_not_offered_anew_is_not_created_from_its_quote(mach
         again = await _create(world, gpu="any", ttl_hours=1, confirmed=True)
         assert again["requires_confirmation"]
         assert again["hourly_cost"] == 25.875
+
+
+@pytest.mark.parametrize("says", ["gave_its_gpu_away", "silent"])
+async def test_a_crn_that_keeps_no_gpu_is_left_before_anything_is_paid(
+    machine: Machine, says: CrnMood
+) -> None:
+    """Its INSTANCE is never broadcast, and the next best CRN is taken."""
+    async with machine.life(human_approval_threshold_units=None, cost_threshold_units=10**9) as world:
+        first, second, *_ = world.network.crn_list
+        world.network.crn_list = (replace(first, **BIG), replace(second, score=0.1, **BIG))
+        world.network.crn_does[first.hash] = says
+        made = await _create(world, gpu="any", ttl_hours=1)
+        assert (made["status"], made["crn_name"], len(made["warnings"])) == ("running", second.name, 1)
+        assert made["warnings"][0].startswith(f"{first.name}: the CRN ")
+        (row,) = [vm for vm in await world.rows() if vm.item_hash != made["item_hash"]]
+        assert world.network.asked("reserve") == [row.item_hash, made["item_hash"]]
+        assert list(world.network.messages) == [made["item_hash"]]
+        assert (row.broadcast_at, await world.money(row)) == (None, (0, 0))
+
+
+async def test_nothing_is_reserved_for_a_plain_vm_or_for_another_payer(machine: Machine) -> None:
+    """A CRN keeps a GPU for who signs, and gives it to who pays."""
+    machine.human = PAYER
+    machine.network.grants[PAYER, ADDRESS] = frozenset(BREAKS)
+    async with machine.life(human_approval_threshold_units=None, cost_threshold_units=10**9) as world:
+        await _create(world, name="plain")
+        world.network.crn_list = (replace(world.network.crn_list[0], **BIG),)
+        assert (await _create(world, gpu="any", ttl_hours=1))["status"] == "running"
+        assert world.network.asked("reserve") == []

@@ -1,15 +1,26 @@
-"""The CRNs: notify, list, erase, and whether SSH answers."""
+"""The CRNs: reserve, notify, list, erase, and whether SSH answers."""
 
 import asyncio
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ...ports import EraseOutcome, Execution, NetworkTrouble, Notified, NotifyOutcome, RestartOutcome
+from ...domain.model import SignedMessage
+from ...ports import (
+    EraseOutcome,
+    Execution,
+    NetworkTrouble,
+    Notified,
+    NotifyOutcome,
+    Reserved,
+    ReserveOutcome,
+    RestartOutcome,
+)
 from .checked import address, clean, making_sense, mapping, node_url
 from .executions import find_execution
 from .http import Answer, Http, take
 from .keys import KeyFile
+from .reservation import BoundedPost, instance_of, needs_gpu
 from .sdk import Sdk
 from .settings import NetworkSettings
 
@@ -33,6 +44,25 @@ class AlephHosts:
         self._sdk = sdk
         self._allow_local = settings.allow_local
         self._timeouts = settings.timeouts
+
+    async def reserve(self, url: str, create: SignedMessage) -> Reserved:
+        """Ask a CRN to keep the GPU that this INSTANCE needs. Raises KeyMissing without a key."""
+        content = instance_of(create)
+        if not needs_gpu(content):
+            return Reserved(ReserveOutcome.NOT_NEEDED)
+        from_key = await asyncio.to_thread(self._keys.open)
+        # It is kept for who signs this, and given to who pays: for another payer it would shut out our own VM.
+        if content["address"] != from_key.get_address():
+            return Reserved(ReserveOutcome.NOT_NEEDED)
+        base = self._base(url)
+        await self._sdk.loaded()
+        from aleph.sdk.client.vm_client import VmClient
+
+        post = BoundedPost(await self._http.session(), f"POST {base}/control/reserve_resources")
+        client = VmClient(from_key, base, session=post)  # type: ignore[arg-type]
+        async with self._http.guard(post.endpoint, self._timeouts.read_s):
+            await client.reserve_resources(content)
+        return _reserved(post.answer())
 
     async def notify(self, url: str, item_hash: str) -> Notified:
         """Ask a CRN to run the VM. Never once teardown began: it resurrects."""
@@ -110,6 +140,18 @@ async def _greets(ip: str, port: int) -> bool:
         return await reader.readexactly(len(_SSH_GREETING)) == _SSH_GREETING
     finally:
         writer.transport.abort()
+
+
+def _reserved(answer: Answer) -> Reserved:
+    if answer.status == 200:
+        with making_sense(answer.endpoint):
+            kept = mapping(answer.json()).get("status") == "reserved"
+        return Reserved(ReserveOutcome.RESERVED if kept else ReserveOutcome.REFUSED, answer.text)
+    if answer.status in (404, 405):
+        return Reserved(ReserveOutcome.NOT_OFFERED, answer.text)
+    if answer.status in (400, 401, 403, 503):
+        return Reserved(ReserveOutcome.REFUSED, answer.text)
+    raise answer.unexpected()
 
 
 def _notified(answer: Answer) -> Notified:

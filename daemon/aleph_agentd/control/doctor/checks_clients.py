@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from aleph_agentd.control.doctor.facts import Facts
+from aleph_agentd.control.doctor.facts import PROJECT_FILE, ClientFacts, Facts
 from aleph_agentd.control.doctor.finding import Finding, fail, ours, warn, well
 
 
@@ -20,11 +20,21 @@ def clients(facts: Facts) -> Iterator[Finding]:
             if starts:
                 yield well(name, f"{found.path} starts {program}")
             else:
-                yield fail(
-                    name, f"{found.path} names {program}, which cannot be started", **_add(found.client)
-                )
+                yield fail(name, f"{found.path} names {program}, which cannot be started", **_mend(found))
     if not any(found.programs for found in facts.clients):
         yield warn("client", "neither Claude Code nor Claude Desktop starts aleph-agent-mcp", **_add())
+
+
+def _mend(found: ClientFacts) -> dict[str, str]:
+    """The entry of a project lies in a file that the client's own command for this user leaves as it is."""
+    if Path(found.path).name == PROJECT_FILE:
+        return {"advice": f'write into {found.path}, in place of it: "command": {json.dumps(_program())}'}
+    return _add(found.client)
+
+
+def _program() -> str:
+    """In full: what a desktop starts has no shell's PATH."""
+    return str(Path(sys.executable).with_name("aleph-agent-mcp"))
 
 
 def _add(client: str = "") -> dict[str, str]:
@@ -33,7 +43,5 @@ def _add(client: str = "") -> dict[str, str]:
     add = f"claude mcp add --scope user aleph-agent -- {shim}"
     if client != "Claude Desktop" and shutil.which("claude"):
         return {"fix": f"claude mcp remove --scope user aleph-agent; {add}" if client else add}
-    # In full: what a desktop starts has no shell's PATH.
-    program = str(Path(sys.executable).with_name("aleph-agent-mcp"))
-    entry = json.dumps({"mcpServers": {"aleph-agent": {"command": program}}})
+    entry = json.dumps({"mcpServers": {"aleph-agent": {"command": _program()}}})
     return {"advice": f"add to your client's configuration: {entry}"}

@@ -53,7 +53,7 @@ def _schema(found: dict[str, object], installation: Installation) -> Finding:
 def _set_aside(path: str, installation: Installation) -> str:
     # Kept, never removed: what is in it may be the only trace of a VM. The next start asks the network.
     systemctl, root = command(*installation.systemctl), "sudo " if installation.kind == "system" else ""
-    move = f'test ! -e "$f" || {root}mv "$f" "$f.damaged"'
+    move = f'test ! -e "$f" || {root}mv --backup=numbered "$f" "$f.damaged"'
     each = " ".join(command(path + end) for end in ("", "-wal", "-shm"))
     return f"{systemctl} stop aleph-agentd.socket aleph-agentd; for f in {each}; do {move}; done; {systemctl} start aleph-agentd"
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from aleph_agentd.control import units
 from aleph_agentd.control.doctor.facts import Facts
-from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, warn, well
+from aleph_agentd.control.doctor.finding import Finding, aside, command, fail, manage, ours, warn, well
 
 _SSH = ("ssh-ed25519 ", "ssh-rsa ", "ecdsa-sha2-", "sk-ssh-ed25519@openssh.com ", "sk-ecdsa-sha2-")
 _FEWEST_WORDS = 2
+_PUBLIC = ".pub"
 
 
 def configuration(facts: Facts) -> Iterator[Finding]:
@@ -20,10 +21,12 @@ def configuration(facts: Facts) -> Iterator[Finding]:
     else:
         yield well("configuration", _origin(facts, path))
     if facts.unseen:
+        install = manage(facts.installation.kind, "install")
         yield warn(
             "environment",
             f"this shell sets {', '.join(facts.unseen)}: the installed daemon has other values or none",
-            ours("aleph-agentctl", "install", *facts.installation.flags),
+            # No command: pasted from a shell that points at a test's network it would take the daemon away from its VMs.
+            advice=f"unset them here; or, if the daemon is to have them: {install}",
         )
 
 
@@ -44,7 +47,7 @@ def _mend(facts: Facts, path: str) -> dict[str, str]:
             "advice": f"line {line} becomes a comment and its default holds; or correct it by hand",
         }
     if variable and variable in facts.installation.settings:
-        return {"fix": f"{variable}= {ours('aleph-agentctl', 'install', *facts.installation.flags)}"}
+        return {"fix": manage(facts.installation.kind, "install", without=variable)}
     if variable:
         return {"fix": f"unset {variable}"}
     return {"advice": f"correct {path} by hand"}
@@ -115,26 +118,30 @@ def ssh_key(facts: Facts) -> Iterator[Finding]:
     path, text = str(facts.settings["ssh_pubkey_path"]), facts.machine.ssh_key
     if text is None and facts.installation.kind == "system" and facts.machine.uid:
         yield warn("ssh key", f"only root can look at {path}", advice="look again as root")
-        return
-    if text is None:
-        yield fail("ssh key", f"there is no public SSH key {path}", _make_public(facts, path))
+    elif text is None:
+        yield fail("ssh key", f"there is no public SSH key {path}", **_make_public(facts, path))
     elif not text.startswith(_SSH) or len(text.split()) < _FEWEST_WORDS:
-        yield fail("ssh key", f"{path} does not hold a public SSH key", _make_public(facts, path))
+        yield fail("ssh key", f"{path} does not hold a public SSH key", **_make_public(facts, path))
     else:
         yield well("ssh key", path)
 
 
-def _make_public(facts: Facts, path: str) -> str:
-    """From the private key beside it; where there is none, a new pair."""
-    private, installation = path.removesuffix(".pub"), facts.installation
-    if installation.kind == "system":
+def _make_public(facts: Facts, path: str) -> dict[str, str]:
+    """From the private key beside it; where there is none, a new pair. What is there is kept, whatever it is."""
+    private, installation = path.removesuffix(_PUBLIC), facts.installation
+    if private == path:
+        # It may be the private key itself, or all that may log in here: no command of ours writes there.
+        return {"advice": f"ssh_pubkey_path must name the {_PUBLIC} file, as in ~/.ssh/id_ed25519{_PUBLIC}"}
+    root = ("sudo",) if installation.kind == "system" else ()
+    if root:
         # Yours, not the daemon's: it is you who logs in.
         make = f"sudo install -D -m 644 ~/.ssh/id_ed25519.pub {command(path)}"
     elif facts.machine.ssh_private:
         make = f"{command('ssh-keygen', '-y', '-f', private)} > {command(path)}"
     else:
         make = command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", private)
-        make = make if facts.machine.ssh_key is None else f"{command('rm', '-f', path)}; {make}"
+    if facts.machine.ssh_key is not None:
+        make = f"{command(*root, *aside(path))} && {make}"
     # The sandbox has bound the file that was there when the daemon started.
     again = command(*installation.systemctl, "try-restart", "aleph-agentd")
-    return f"{make}; {again}" if installation.unit else make
+    return {"fix": f"{make}; {again}" if installation.unit else make}

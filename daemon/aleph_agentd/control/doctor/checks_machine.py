@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from aleph_agentd.control.doctor.facts import Facts
-from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, warn, well
+from aleph_agentd.control.doctor.finding import Finding, command, fail, manage, warn, well
 
 LOW_BYTES, SCARCE_BYTES = 50 * 2**20, 500 * 2**20
 
@@ -23,10 +23,11 @@ def lingering(facts: Facts) -> Iterator[Finding]:
 
 def sandbox(facts: Facts) -> Iterator[Finding]:
     """What the kernel enforces on the running daemon, as it finds it itself."""
-    if facts.status is None:
+    if facts.status is None or not facts.installation.unit:
+        # What one in the foreground may do, no unit decides.
         return
     found = facts.status.get("sandbox")
-    fix = ours("aleph-agentctl", "install", *facts.installation.flags, "--replace")
+    fix = manage(facts.installation.kind, "install", "--replace")
     if not isinstance(found, dict):
         yield warn("sandbox", "this daemon does not tell: it is older than this doctor", fix)
         return

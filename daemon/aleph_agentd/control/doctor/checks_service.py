@@ -7,7 +7,7 @@ from pathlib import Path
 from aleph_agentd import __version__
 from aleph_agentd.control.daemon import start_command
 from aleph_agentd.control.doctor.facts import Facts
-from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, warn, well
+from aleph_agentd.control.doctor.finding import Finding, command, fail, manage, ours, warn, well
 
 _OWN_SOCKET, _SYSTEM_SOCKET = 0o600, 0o660
 
@@ -17,7 +17,8 @@ def units(facts: Facts) -> Iterator[Finding]:
     installation = facts.installation
     if installation.own:
         return
-    install = ours("aleph-agentctl", "install", *installation.flags)
+    install = manage(installation.kind, "install")
+    edit = command(*installation.systemctl, "edit", "aleph-agentd")
     missing = [path for path, condition in installation.files.items() if condition == "missing"]
     changed = [path for path, condition in installation.files.items() if condition == "changed"]
     if missing:
@@ -29,7 +30,7 @@ def units(facts: Facts) -> Iterator[Finding]:
             "units",
             f"changed by hand: {', '.join(changed)}",
             _install(facts),
-            advice="copies are kept as .bak; changes of your own belong into: systemctl --user edit aleph-agentd",
+            advice=f"copies are kept as .bak; changes of your own belong into: {edit}",
         )
     elif installation.version not in ("", __version__):
         yield warn("units", f"written by {installation.version}, this is {__version__}", install)
@@ -71,8 +72,7 @@ def alarms(facts: Facts) -> Iterator[Finding]:
 def _install(facts: Facts) -> str:
     """Puts units right, and starts what they say; what somebody changed is replaced only where it was."""
     changed = "changed" in facts.installation.files.values()
-    flags = (*facts.installation.flags, *(["--replace"] if changed else []))
-    return ours("aleph-agentctl", "install", *flags)
+    return manage(facts.installation.kind, "install", *(["--replace"] if changed else []))
 
 
 def sockets(facts: Facts) -> Iterator[Finding]:

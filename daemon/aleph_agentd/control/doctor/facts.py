@@ -8,6 +8,9 @@ from typing import Any
 from aleph_agentd.control.doctor.web import Reply
 from aleph_agentd.control.installed import Installation
 
+PROJECT_FILE = ".mcp.json"
+"""A client's configuration for all who work in one project."""
+
 Answer = Mapping[str, Any]
 
 

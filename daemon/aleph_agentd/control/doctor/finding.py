@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aleph_agentd.control.units import Kind
+
+_CTL = "aleph-agentctl"
+
 Level = Literal["pass", "warn", "fail"]
 
 
@@ -45,8 +49,24 @@ def command(*words: str) -> str:
     return shlex.join(words)
 
 
+def aside(path: str, suffix: str = ".unusable") -> tuple[str, ...]:
+    """The words that take a file out of the way and lose neither it nor an older one: each copy gets a number."""
+    return ("mv", "--backup=numbered", path, f"{path}{suffix}")
+
+
 def ours(name: str, *words: str) -> str:
     """A command of ours, with its full path where the shell would not find it."""
     beside = Path(sys.executable).with_name(name)
     program = name if shutil.which(name) or not beside.exists() else str(beside)
     return command(program, *words)
+
+
+def manage(kind: Kind, verb: str, *words: str, without: str = "") -> str:
+    """`aleph-agentctl install` or `uninstall` for one kind of installation, `without` a setting that it has.
+
+    The system's takes root, whose PATH has no program of ours, and into whose shell no variable goes.
+    """
+    if kind == "user":
+        return f"{without}= {ours(_CTL, verb, *words)}" if without else ours(_CTL, verb, *words)
+    setting = ("env", f"{without}=") if without else ()
+    return command("sudo", *setting, str(Path(sys.executable).with_name(_CTL)), verb, "--system", *words)

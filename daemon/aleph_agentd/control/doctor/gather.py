@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -27,10 +28,11 @@ async def gather() -> Facts:
     installation = await asyncio.to_thread(installed.look, os.environ)
     given = installed.environment(installation, os.environ)
     (hello, status, away), examined = await asyncio.gather(
-        _asked(), asyncio.to_thread(gather_machine.examine, given)
+        _asked(installation.control_socket), asyncio.to_thread(gather_machine.examine, given)
     )
     known = Facts(now=SystemClock().now(), examined=examined)
-    machine, web = await asyncio.gather(asyncio.to_thread(gather_machine.machine, examined), _network(known))
+    look = asyncio.to_thread(gather_machine.machine, examined, installation.runtime)
+    machine, web = await asyncio.gather(look, _network(known))
     return Facts(
         now=SystemClock().now(),
         machine=machine,
@@ -45,11 +47,11 @@ async def gather() -> Facts:
     )
 
 
-async def _asked() -> tuple[Answer | None, Answer | None, str]:
+async def _asked(at: Path | None) -> tuple[Answer | None, Answer | None, str]:
     """Its hello, its status, and why there is none."""
     hello: Answer | None = None
     try:
-        async with daemon() as client:
+        async with daemon(at) as client:
             hello = await client.call("hello", None, HELLO_S)
             return hello, await client.call("status", None, STATUS_S), ""
     except Refusal as refusal:

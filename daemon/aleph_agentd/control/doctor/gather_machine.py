@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aleph_agentd import runtime_dir
-from aleph_agentd.control.doctor.facts import Answer, ClientFacts, MachineFacts
+from aleph_agentd.control.doctor.facts import PROJECT_FILE, Answer, ClientFacts, MachineFacts
 
 WAIT_S = 10.0
 MAX_FILE = 16 * 2**20
@@ -29,8 +29,8 @@ def examine(environ: Mapping[str, str]) -> Answer:
     return found
 
 
-def machine(examined: Answer) -> MachineFacts:
-    """All about this machine that a check may ask."""
+def machine(examined: Answer, runtime: Path | None = None) -> MachineFacts:
+    """All about this machine that a check may ask; of the sockets in `runtime`, or of those that a client finds."""
     folder = _existing(Path(str(examined.get("state") or Path.home())))
     settings = examined.get("settings") or {}
     public = str(settings.get("ssh_pubkey_path") or "")
@@ -43,7 +43,7 @@ def machine(examined: Answer) -> MachineFacts:
         free_bytes=shutil.disk_usage(folder).free,
         ssh_key=_text(Path(public)) if public else None,
         ssh_private=bool(public) and Path(public.removesuffix(".pub")).is_file(),
-        sockets={str(path): _modes(path) for path in _sockets()},
+        sockets={str(path): _modes(path) for path in _sockets(runtime)},
         mounts=_link(Path("/proc/self/ns/mnt")),
     )
 
@@ -98,12 +98,10 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _sockets() -> list[Path]:
+def _sockets(runtime: Path | None) -> list[Path]:
+    names = (runtime_dir.AGENT_SOCKET, runtime_dir.CONTROL_SOCKET)
     try:
-        return [
-            runtime_dir.find_socket(name, os.environ)
-            for name in (runtime_dir.AGENT_SOCKET, runtime_dir.CONTROL_SOCKET)
-        ]
+        return [runtime / name if runtime else runtime_dir.find_socket(name, os.environ) for name in names]
     except ValueError:
         return []
 
@@ -127,7 +125,7 @@ def clients() -> tuple[ClientFacts, ...]:
     home = Path.home()
     places = [
         ("Claude Code", Path(os.environ.get("CLAUDE_CONFIG_DIR", home)) / ".claude.json"),
-        ("Claude Code", Path.cwd() / ".mcp.json"),
+        ("Claude Code", Path.cwd() / PROJECT_FILE),
         ("Claude Desktop", home / ".config/Claude/claude_desktop_config.json"),
         ("Claude Desktop", home / "Library/Application Support/Claude/claude_desktop_config.json"),
     ]
