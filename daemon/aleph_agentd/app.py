@@ -241,6 +241,7 @@ class Daemon:
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True
         self.services.setup.stop()
+        self.services.idleness.stop()
         self._timers.stop()
         async with self._systemd.stopping():
             await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))

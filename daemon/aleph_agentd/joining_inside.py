@@ -38,7 +38,7 @@ def inside(
 ) -> dict[str, Any]:
     """What callers ask for in them, and what the daemon does there by itself."""
     guests = SshGuests()
-    idleness = Idleness(inventory, guests, teardown, clock, auditor)
+    idleness = Idleness(inventory, guests, teardown, clock, jobs, auditor)
     saver = Saver(inventory, guests, SavedDir(saved_dir), clock, jobs, saving, auditor)
     idleness.before_end = partial(saver.save, early=True)
     return {

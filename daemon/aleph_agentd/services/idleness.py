@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ..domain.activity import Streak, after
 from ..domain.clock import Clock
@@ -17,6 +18,7 @@ from ..domain.notices import ENDED_IDLE
 from ..ports import Guests, Inventory, StoreTrouble
 from .auditor import Auditor
 from .inside import Inside
+from .jobs import Jobs
 from .shares import Shares
 from .teardown import Teardown
 
@@ -31,8 +33,15 @@ class Idleness:
     """One pass every two minutes over the VMs that ask for it."""
 
     def __init__(
-        self, inventory: Inventory, guests: Guests, teardown: Teardown, clock: Clock, auditor: Auditor
+        self,
+        inventory: Inventory,
+        guests: Guests,
+        teardown: Teardown,
+        clock: Clock,
+        jobs: Jobs,
+        auditor: Auditor,
     ) -> None:
+        self._jobs, self._tasks = jobs, set[asyncio.Task[None]]()
         self._inventory, self._teardown, self._clock, self._auditor = inventory, teardown, clock, auditor
         self.inside = Inside(guests, inventory)
         """Its own, so that looks take no caller's turn."""
@@ -47,7 +56,7 @@ class Idleness:
         self.monotonic: Callable[[], float] = time.monotonic
 
     async def run(self) -> None:
-        """One pass."""
+        """One pass: a look at each VM that nobody looks at yet. Nobody waits for those that hang."""
         try:
             rows = [] if self.spares() else await self._inventory.end_when_idle()
         except StoreTrouble as trouble:
@@ -57,7 +66,17 @@ class Idleness:
         for gone in (self._streaks.keys() | self._silent.keys()) - living:
             self._forget(gone)
             self._silent.pop(gone, None)
-        await asyncio.gather(*(self._look(vm) for vm in rows if not self._spared(vm)))
+        for vm in rows:
+            name = f"idle:{vm.item_hash}"
+            if self._jobs.running(name) is None and not self._spared(vm):
+                task = self._jobs.start(name, partial(self._look, vm))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def stop(self) -> None:
+        """The daemon ends, and waits for no look: its next life counts anew."""
+        for task in self._tasks:
+            task.cancel()
 
     def words(self, vm: Vm) -> str:
         """How long it has been idle, for people and agents; empty when it is not watched."""
@@ -86,8 +105,8 @@ class Idleness:
         except (Refusal, StoreTrouble) as trouble:
             log.warning("%s is idle, and stays until its lease ends: %s", vm.name, trouble)
 
-    async def _is_idle(self, vm: Vm) -> bool:
-        """Whether it says so itself; nonsense and silence are no yes."""
+    async def _is_idle(self, vm: Vm, *, after_saving: bool = False) -> bool:
+        """Whether it says so itself; nonsense and silence are no yes. The load of saving is ours."""
         async with self._shares.turn(vm.session):
             try:
                 seen = await self.inside.activity(vm)
@@ -97,7 +116,7 @@ class Idleness:
                 self._silent[vm.item_hash] = (silent, min(silent - 1, _MOST_SKIPPED))
                 return False
         self._silent.pop(vm.item_hash, None)
-        return seen.idle
+        return not (seen.logins or seen.jobs) if after_saving else seen.idle
 
     def _forget(self, item_hash: str) -> None:
         self._streaks.pop(item_hash, None)
@@ -105,7 +124,7 @@ class Idleness:
     async def _end(self, vm: Vm) -> None:
         if vm.save_paths:
             await self.before_end(vm)
-            if not await self._is_idle(vm):
+            if not await self._is_idle(vm, after_saving=True):
                 self._forget(vm.item_hash)
                 return
         cause = f"idle for {vm.idle_minutes} min: no load, no login, no job"

@@ -77,6 +77,8 @@ class Saver:
         self._tried: dict[str, tuple[int, int, bool]] = {}
         """By hash: of which version of the lease, how many paths came, and whether that is final."""
         self._dropped_at: datetime | None = None
+        self._writing = asyncio.Lock()
+        """Whether there is room is asked by one at a time."""
 
     async def run(self) -> None:
         """Begin with what is due; nobody waits for it."""
@@ -91,7 +93,7 @@ class Saver:
 
     async def place(self, vm: Vm) -> str:
         """Where what was saved of it lies; empty when there is nothing."""
-        return await self._files.place(vm.item_hash) if vm.saved else ""
+        return await self._files.place(vm.item_hash) if vm.save_paths else ""
 
     def _is_due(self, vm: Vm, now: datetime) -> bool:
         wanted = vm.state is VmState.RUNNING and vm.save_paths and self.settings.most_bytes
@@ -144,7 +146,8 @@ class Saver:
         self._remember(vm, max(came, before), final=attempt.final)
         if came < before or (came == before and not attempt.answered):
             return  # told already, and no better than what is kept
-        words = await self._written(vm, attempt) if attempt.taken else ""
+        async with self._writing:
+            words = await self._written(vm, attempt) if attempt.taken else ""
         kind = SAVED if words else NOT_SAVED
         text = "; ".join([words or "nothing was saved", *attempt.missing])[:900]
         self._auditor.note("save", f"{vm.name}: {text}"[:500], vm.item_hash)

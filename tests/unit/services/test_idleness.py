@@ -1,6 +1,9 @@
 """VMs that end when they are idle: early, never late, and never for what is not known."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +12,10 @@ import pytest
 from aleph_agentd.domain.activity import INTERVAL_S, MOST_GAP_S
 from aleph_agentd.domain.model import Vm, VmState
 from aleph_agentd.domain.notices import CAUSES, ENDED_IDLE, Cause
-from aleph_agentd.ports import GuestTrouble
+from aleph_agentd.ports import Door, GuestTrouble, Ran
+from aleph_agentd.services.idleness import AT_ONCE, OF_SESSION
 from aleph_agentd.tools.toolbox import Toolbox
-from support.world import ALICE, Machine, World
+from support.world import ALICE, BOB, Machine, World
 
 MINUTES = 10
 LOOKS = MINUTES * 60 // INTERVAL_S
@@ -33,8 +37,8 @@ class Watch:
         """So many, one after another."""
         for _ in range(count):
             await self.world.services.idleness.run()
+            await self.world.quiet()
             self.at += every_s
-        await self.world.quiet()
 
     async def state(self, vm: Vm) -> VmState:
         """As it is now."""
@@ -124,6 +128,38 @@ async def test_a_vm_that_never_answers_is_never_ended_and_asked_more_rarely(watc
     await watch.looks(60)
     assert await watch.state(vm) is VmState.RUNNING
     assert 5 < len(asked) < 20
+
+
+async def test_vms_that_hang_keep_no_other_session_s_waiting(watch: Watch) -> None:
+    """One session has a share of the turns, and one that hangs is not asked twice at a time."""
+    world = watch.world
+    treasury = world.services.treasury
+    treasury.limits = replace(treasury.limits, max_concurrent_vms=20)
+    hanging = [await watch.rent(name=f"hangs-{n}") for n in range(AT_ONCE + 1)]
+    vm = await watch.rent(caller=BOB)
+    key = await world.inventory.guest_key(vm.item_hash)
+    assert key is not None
+    mine = key.private_key
+    run, gate, asked = world.guests.run, asyncio.Event(), Counter[str]()
+
+    async def some_hang(door: Door, command: str, timeout_s: float, **more: Any) -> Ran:
+        asked[door.private_key] += 1
+        if door.private_key != mine:
+            await gate.wait()
+        return await run(door, command, timeout_s, **more)
+
+    world.guests.run = some_hang  # type: ignore[method-assign]
+    for _ in range(LOOKS + 2):
+        await world.services.idleness.run()
+        look = world.services.jobs.running(f"idle:{vm.item_hash}")
+        await asyncio.wait_for(look, 10) if look else None
+        watch.at += INTERVAL_S
+    assert await watch.state(vm) is not VmState.RUNNING
+    del asked[mine]
+    assert list(asked.values()) == [1] * OF_SESSION
+    world.services.idleness.stop()
+    await world.quiet()
+    assert {await watch.state(one) for one in hanging} == {VmState.RUNNING}
 
 
 async def test_a_job_that_runs_keeps_it(watch: Watch) -> None:

@@ -157,7 +157,7 @@ async def test_an_idle_vm_is_saved_before_it_is_ended(world: World) -> None:
     for minute in range(0, 8, 2):
         idleness.monotonic = lambda minute=minute: minute * 60.0  # type: ignore[misc]
         await idleness.run()
-    await world.quiet()
+        await world.quiet()
     assert (await world.row(vm)).state is not VmState.RUNNING
     assert await _kept(world, vm) == {PATHS[0]: b"1"}
 
