@@ -243,6 +243,7 @@ class Daemon:
     async def _drain(self, server: RpcServer) -> None:
         self.services.provisioner.draining = True
         self.services.setup.stop()
+        self.services.idleness.stop()
         self._timers.stop()
         self._updates.stop()
         async with self._systemd.stopping():
@@ -270,5 +271,6 @@ class Daemon:
             )
             return f"{problem}" or type(problem).__name__
         self._sessions.daemon = settings.for_sessions()
+        self.services.templates.scripts = settings.setup_templates
         self._auditor.note("daemon", f"policy reloaded; {settings.describe()}")
         return settings.limits

@@ -1,18 +1,20 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .adapters.aleph.network import Network
 from .adapters.config import Settings
 from .adapters.installation import installation_id
-from .adapters.ssh.guests import SshGuests
 from .adapters.start_counter import StartFile
 from .domain.clock import Clock
 from .domain.limits import Limits
 from .domain.names import check_ssh_pubkey
+from .domain.setup_templates import Templates
+from .joining_inside import inside, opened, saving
 from .ports import Hosts, Inventory, Market, Messages, Signer, StartCounter, Timers
 from .services.adopter import Adopter
 from .services.adoption import Adoption
@@ -23,16 +25,13 @@ from .services.birth import Birth
 from .services.core import Services
 from .services.delegation import Delegation
 from .services.extender import Extender
-from .services.forwarding import Forwarding
 from .services.freezes import Freezes
-from .services.inside import Inside
 from .services.jobs import Jobs
 from .services.lookout import Lookout
 from .services.meters import Meters, metered
 from .services.money_watch import watch_money
 from .services.own_key import OwnKeyHosts, OwnKeySigner
 from .services.panic import Panic
-from .services.port_closer import PortCloser
 from .services.provisioner import Provisioner
 from .services.publisher import Publisher
 from .services.quotes import Planner
@@ -40,7 +39,7 @@ from .services.reaper import Reaper
 from .services.repairs import Repairs
 from .services.restoration import Restoration
 from .services.retention import Retention
-from .services.setup import Setup
+from .services.saver import SaveSettings
 from .services.sweeper import Sweeper
 from .services.teardown import Teardown
 from .services.treasury import Treasury
@@ -75,6 +74,10 @@ class Given:
     network: str
     """What to call the network."""
     dice: random.Random
+    saved_dir: Path
+    """Where what is saved of VMs lies."""
+    saving: SaveSettings = field(default_factory=SaveSettings)
+    setup_templates: Mapping[str, str] = field(default_factory=dict)
 
 
 def given(settings: Settings) -> Given:
@@ -91,6 +94,9 @@ def given(settings: Settings) -> Given:
         ssh_pubkey_trouble=trouble,
         network=settings.api_hosts[0] if settings.allow_local else settings.network,
         dice=random.Random(),  # noqa: S311 - spreads load
+        saved_dir=settings.database_path.parent / "saved",
+        saving=saving(settings),
+        setup_templates=settings.setup_templates,
     )
 
 
@@ -160,25 +166,12 @@ def join(
         retention=Retention(inventory, messages, clock, teardown, restoration),
         **makers,
         **watch_money(inventory, market, treasury, teardown, clock, freezes),
-        **_inside(inventory, network, clock, jobs, auditor, treasury),
+        **inside(inventory, jobs, auditor, teardown, clock, given.saved_dir, given.saving),
+        **opened(inventory, network.messages, network.hosts, network.signer, clock, jobs, treasury),
         **_passed_on(given),
     )
     _guard(services, messages)
     return services
-
-
-def _inside(
-    inventory: Inventory, network: Ports, clock: Clock, jobs: Jobs, auditor: Auditor, treasury: Treasury
-) -> dict[str, Any]:
-    """What acts in the VMs, and opens them."""
-    guests, messages = SshGuests(), network.messages
-    forwarding = Forwarding(inventory, messages, network.hosts, network.signer, clock, jobs)
-    return {
-        "inside": Inside(guests, inventory),
-        "setup": Setup(inventory, guests, jobs, auditor),
-        "forwarding": forwarding,
-        "port_closer": PortCloser(inventory, messages, clock, treasury, forwarding),
-    }
 
 
 def _passed_on(given: Given) -> dict[str, Any]:
@@ -188,6 +181,7 @@ def _passed_on(given: Given) -> dict[str, Any]:
         "ssh_pubkey": given.ssh_pubkey,
         "ssh_pubkey_trouble": given.ssh_pubkey_trouble,
         "network": given.network,
+        "templates": Templates(given.setup_templates),
     }
 
 
@@ -267,7 +261,7 @@ def _guard(services: Services, messages: Messages) -> None:
     services.extender.gates.append(restoration.check)
     services.adoption.gates.append(restoration.check)
     services.extender.ready = services.adoption.ready = restoration.looked
-    services.reaper.spares = restoration.spares
+    services.reaper.spares = services.idleness.spares = restoration.spares
     services.sweeper.alarm = services.freezes.freeze
     restoration.voids.append(services.approvals.void_all)
     services.approvals.freeze = services.freezes.freeze

@@ -1,6 +1,7 @@
 """The daemon's periodic work: one line each."""
 
 from .adapters.config import Settings
+from .domain.activity import INTERVAL_S as IDLE_S
 from .ports import Timers
 from .services.approvals import INTERVAL_S as APPROVALS_S
 from .services.core import Services
@@ -15,6 +16,7 @@ from .services.publisher import INTERVAL_S as PUBLISH_S
 from .services.restoration import COUNT_S
 from .services.retention import INTERVAL_S as RETENTION_S
 from .services.runway import INTERVAL_S as RUNWAY_S
+from .services.saver import INTERVAL_S as SAVE_S
 from .services.setup import INTERVAL_S as SETUP_S
 from .under_systemd import UnderSystemd
 
@@ -45,6 +47,8 @@ def set_up(
     every("approvals", APPROVALS_S, services.approvals.expire)
     every("ports", PORTS_S, services.port_closer.run)
     every("setup", SETUP_S, services.setup.recover)
+    every("idle", IDLE_S, services.idleness.run)
+    every("save", SAVE_S, services.saver.run)
     every("status", STATUS_S, under_systemd.show)
     if settings.health_interval_s is not None:
         every("health", settings.health_interval_s, health.run)

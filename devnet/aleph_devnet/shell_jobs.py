@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from aleph_devnet.shell import MAX_OUTPUT, RUN_SECONDS, ExitError, Io, ReadStdin, Shell, UsageError, to_text
 from aleph_devnet.shell_commands import number, program
+from aleph_devnet.shell_looks import look, save
 
 MOST_JOBS = 64
 PAGE = 4096
-_AGENT, _PUT = "aleph-agent", "aleph-put"
+_AGENT, _PUT, _LOOK, _SAVE = "aleph-agent", "aleph-put", "aleph-look", "aleph-save"
 
 
 @dataclass
@@ -43,6 +44,10 @@ async def sh(io: Io, arguments: list[str]) -> int:
         return await _serve(io, arguments[3:])
     if arguments[2:3] == [_PUT]:
         return await _put(io, arguments[3:])
+    if arguments[2:3] == [_LOOK]:
+        return look(io, arguments[3:], sum(job.code is None for job in io.shell.jobs.values()))
+    if arguments[2:3] == [_SAVE]:
+        return save(io, arguments[3:])
     job = Job()
     status = await _status(_fresh(io.shell), arguments[1], io.read, job)
     io.print(bytes(job.out))

@@ -58,6 +58,7 @@ SEES_ALL = {
     f"{D}.timetable": "the composition root's list of periodic jobs",
     f"{D}.doors": "the composition root's sockets: systemd's or our own, and whom they serve",
     f"{D}.under_systemd": "the composition root's talk with systemd, about what the services do",
+    f"{D}.joining_inside": "the same for what acts inside VMs",
     f"{D}.joining": "the composition root's larger half: every service over its adapters",
     f"{D}.__main__": "the command line: picks what to start",
     f"{D}.turning_away": "the composition root of a daemon that cannot start: it serves refusals",

@@ -313,7 +313,8 @@ async def test_a_database_of_the_first_schema_gets_its_extensions_and_keeps_its_
     fresh = query(path, "SELECT name, type FROM pragma_table_info('extensions') ORDER BY name")
     for table in ("extensions", "audit", "approvals", "freezes", "guest_keys"):
         query(path, f"DROP TABLE {table}")
-    query(path, "ALTER TABLE vms DROP COLUMN host_lost_at")
+    for column in ("host_lost_at", "idle_minutes", "save_paths", "saved"):
+        query(path, f"ALTER TABLE vms DROP COLUMN {column}")
     for column in ("uid", "approval"):
         query(path, f"ALTER TABLE ledger DROP COLUMN {column}")
     query(path, "UPDATE meta SET value = '1' WHERE key = 'schema_version'")

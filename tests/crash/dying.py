@@ -26,7 +26,7 @@ from crash.points import AFTER, BEFORE, PASS_ON, Point, Site, network_calls, poi
 
 HASTE = "CRASH_HASTE"
 """In the environment of a daemon: its jobs of minutes run every second."""
-SLOW_JOBS = ("APPROVALS_S", "LOOKOUT_S", "PORTS_S", "REPRICE_S", "RUNWAY_S")
+SLOW_JOBS = ("APPROVALS_S", "IDLE_S", "LOOKOUT_S", "PORTS_S", "REPRICE_S", "RUNWAY_S", "SAVE_S")
 
 _writing: ContextVar[Site | None] = ContextVar("writing", default=None)
 

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +131,29 @@ async def test_real_work_in_a_sandboxed_vm(tmp_path_factory: pytest.TempPathFact
         assert (stopped["exit_code"], "on" in stopped["stdout"]) == (143, True)
         await daemon.call("aleph_destroy_vm", {"item_hash": vm["item_hash"]})
         await eventually(daemon.leaves_nothing)
+
+
+async def test_a_setup_template_is_read_again_and_runs(net: DevnetProcess, tmp_path: Path) -> None:
+    """By SIGHUP; one that cannot be read leaves the old ones in force."""
+    file = tmp_path / "config.toml"
+    file.write_text('[setup_templates]\nhello = "echo old"\n')
+    with DaemonProcess(net, environment={"ALEPH_AGENT_CONFIG": str(file)}) as daemon:
+
+        async def read_again(text: str, *, trouble: bool) -> None:
+            file.write_text(text)
+            daemon.send(signal.SIGHUP)
+
+            async def told() -> bool:
+                return bool((await daemon.control("status"))["policy"]["trouble"]) is trouble
+
+            await eventually(told, "the configuration to be read again")
+
+        await read_again("[setup_templates]\nhello = 7\n", trouble=True)
+        await read_again('[setup_templates]\nhello = "echo new; exit 3"\n', trouble=False)
+        made = await daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 1, "setup": "@hello"})
+        told = await daemon.call("aleph_wait_vm", {"item_hash": made["item_hash"]})
+        assert (told["setup"], told["setup_exit_code"]) == ("failed", 3)
+        assert "new" in told["setup_output"]
+        with pytest.raises(Refusal) as refused:
+            await daemon.call("aleph_create_vm", {"name": "other", "setup": "@none"})
+        assert refused.value.hint == "There are: @hello."

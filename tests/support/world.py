@@ -135,6 +135,7 @@ def join(
         ssh_pubkey_trouble="",
         network="fake",
         dice=First(),
+        saved_dir=database.parent / "saved",
     )
     auditor = Auditor(inventory, MemoryAnchors(), clock)
     ports = witnessed(Ports(network, network, network, network), auditor)
@@ -160,6 +161,7 @@ class Machine:
         timers = ManualTimers()
         services = join(self.network, inventory, timers, self.clock, self.limits, self.database, self.human)
         services.inside.guests = services.setup.inside.guests = services.provisioner.guests = self.guests
+        services.idleness.inside.guests = services.saver.inside.guests = self.guests
         await services.freezes.load()
         try:
             await services.restoration.begin_life()

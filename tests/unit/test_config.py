@@ -1,5 +1,6 @@
 """Settings: the environment wins, the file is next, and whatever is wrong is one line that names it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +38,6 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """An environment without any setting of ours."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("ALEPH_AGENT_"):
             monkeypatch.delenv(name)
@@ -318,3 +317,46 @@ def test_a_project_s_table_that_cannot_be_read_stops_the_start(place: Place, tex
 def test_projects_are_no_variable(place: Place) -> None:
     """The environment holds no tables."""
     assert "is not a setting" in refusal(place, PROJECTS="{}")
+
+
+def test_setup_templates_are_scripts_or_files_beside_the_configuration(place: Place) -> None:
+    """By name; the log has the names only."""
+    place.write('[setup_templates]\ndocker = "apt-get install docker.io"\nrust = { file = "rust.sh" }\n')
+    script = place.file.with_name("rust.sh")
+    script.write_text("cargo\n")
+    script.chmod(0o600)
+    settings = place.load()
+    assert settings.setup_templates == {"docker": "apt-get install docker.io", "rust": "cargo\n"}
+    assert "setup_templates=docker,rust" in settings.describe()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('"Rust" = "make"', "no name"),
+        ('rust = "  "', "1 to 32000"),
+        (f'rust = "{"x" * 32_001}"', "1 to 32000"),
+        ("rust = 7", "neither a script"),
+        ('rust = { file = "../rust.sh" }', "not the name of a file beside"),
+        ('rust = { file = "/etc/passwd" }', "not the name of a file beside"),
+        ('rust = { file = "none.sh" }', "cannot be read"),
+        ('rust = { file = "open.sh" }', "could be written by others"),
+        ('rust = { file = "pipe" }', "not a regular file"),
+        ('rust = { file = "blob" }', "is no text"),
+        ("\n".join(f'r{n} = "make"' for n in range(33)), "at most 32"),
+    ],
+)
+def test_a_setup_template_that_cannot_be_used_stops_the_start(place: Place, value: str, said: str) -> None:
+    """In one line, whatever is wrong with it; and no pipe is waited for."""
+    place.write(f"[setup_templates]\n{value}\n")
+    beside = place.file.parent
+    for name, content, mode in (("open.sh", b"make", 0o666), ("blob", b"\xff\xfe", 0o600)):
+        (beside / name).write_bytes(content)
+        (beside / name).chmod(mode)
+    os.mkfifo(beside / "pipe")
+    assert said in refusal(place)
+
+
+def test_setup_templates_are_no_variable(place: Place) -> None:
+    """A table is not."""
+    assert "is not a setting" in refusal(place, SETUP_TEMPLATES="{}")

@@ -21,11 +21,15 @@ from .config_sources import (
     state_dir,
     without_keys,
 )
+from .config_templates import SetupTemplates
 from .config_values import (
     AbsolutePath,
     Address,
+    Count,
     Images,
+    Mib,
     Minutes,
+    OptionalMib,
     OptionalPort,
     OptionalSeconds,
     Seconds,
@@ -73,6 +77,9 @@ class Settings(Policy):
     escrow_dir: AbsolutePath | None = Field(
         None, description="Where the kill switch of every live VM is kept up to date, for reap-escrow."
     )
+    save_mib: OptionalMib = Field(10, description="MiB saved of one VM before its end; off: nothing is.")
+    save_total_mib: Mib = Field(200, description="MiB that all saved files together may take.")
+    save_days: Count = Field(30, description="After how many days saved files are removed.")
     webhook_url: WebhookUrl | None = Field(
         None, description="Who is told of ends, alarms and what needs the owner, by a signed POST."
     )
@@ -81,6 +88,9 @@ class Settings(Policy):
     )
     default_os_image: str = Field("ubuntu22", description="The image of a create that names none.")
     os_images: Images = Field(default_factory=dict, description="More images, as name=hash,…")
+    setup_templates: SetupTemplates = Field(
+        default_factory=dict, description="Start-up scripts that a create may ask for by name: @name."
+    )
     sweep_interval_s: Seconds = Field(300, description="Seconds between two comparisons with the network.")
     orphan_grace_s: Seconds = Field(900, description="How old an unknown instance must be to be reported.")
     health_interval_s: OptionalSeconds = Field(
@@ -106,7 +116,7 @@ class Settings(Policy):
     @classmethod
     def load(cls) -> Self:
         """The settings of this process. Raises ConfigError."""
-        refuse_unknown_variables(cls.model_fields.keys() - {"projects"})
+        refuse_unknown_variables(cls.model_fields.keys() - {"projects", "setup_templates"})
         path = config_path()
         content = read(
             path,

@@ -119,6 +119,8 @@ Hours = Annotated[float, Field(gt=0, le=LONGEST_LEASE_HOURS, allow_inf_nan=False
 Percent = Annotated[int, Field(ge=1, le=100)]
 OptionalWhole = Annotated[int | None, Field(ge=0, le=10_000), BeforeValidator(_off_or_same)]
 OptionalPort = Annotated[int | None, Field(ge=1, le=65_535), BeforeValidator(_off_or_same)]
+OptionalMib = Annotated[int | None, Field(ge=1, le=64), BeforeValidator(_off_or_same)]
+Mib = Annotated[int, Field(ge=1, le=1_000_000)]
 OptionalPercent = Annotated[int | None, Field(ge=1, le=100), BeforeValidator(_off_or_same)]
 OptionalHours = Annotated[
     float | None,

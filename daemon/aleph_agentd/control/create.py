@@ -1,7 +1,7 @@
 """`create`: rent a VM, with the same tool, rules and quote that an agent gets."""
 
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -35,13 +35,22 @@ _ARGUMENTS = {"size": "compute_units", "hours": "ttl_hours", "image": "os_image"
 @click.option("--accept-terms", metavar="HASH", help="The node's terms and conditions, if you accept them.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would cost, and where.")
 @click.option(
-    "--setup", type=click.File(encoding="utf-8"), metavar="FILE", help="A script that it runs once, as root."
+    "--setup", metavar="FILE|@NAME", help="A script that it runs once, as root; or a template of yours."
+)
+@click.option("--idle-minutes", type=int, metavar="N", help="Destroy it early when it was idle for so long.")
+@click.option(
+    "--save",
+    "save_on_expiry",
+    multiple=True,
+    metavar="PATH",
+    help="Keep this file or directory before its lease ends; may be repeated.",
 )
 @click.option("--wait", is_flag=True, help="Return when SSH answers, and its setup has ended.")
 @click.option("--yes", is_flag=True, help="Do not ask about the price.")
 @json_option
-def create(wait: bool, yes: bool, setup: TextIO | None, **given: Any) -> int:
+def create(wait: bool, yes: bool, setup: str | None, **given: Any) -> int:
     """Rent a VM named NAME until its lease ends."""
+    given["save_on_expiry"] = list(given["save_on_expiry"]) or None
     given["setup"] = _script(setup) if setup else None
     arguments = {_ARGUMENTS.get(name, name): value for name, value in given.items() if value is not None}
     answer = with_daemon(lambda client: use_tool(client, CREATE, arguments))
@@ -59,11 +68,16 @@ def create(wait: bool, yes: bool, setup: TextIO | None, **given: Any) -> int:
     return FAILED if waits else DONE
 
 
-def _script(file: TextIO) -> str:
+def _script(place: str) -> str:
+    if place.startswith("@"):
+        return place  # the daemon knows its templates
     try:
-        return file.read(_MOST_SETUP + 1)  # one too many is refused with the words of the tool
+        with click.open_file(place, encoding="utf-8") as file:
+            return str(file.read(_MOST_SETUP + 1))  # one too many is refused with the words of the tool
     except UnicodeDecodeError:
-        raise Refusal(f"{plain(file.name)} is no text", code="bad_input") from None
+        raise Refusal(f"{plain(place)} is no text", code="bad_input") from None
+    except OSError as error:
+        raise Refusal(f"{plain(place)} cannot be read: {error.strerror}", code="bad_input") from None
 
 
 def _ask(answer: Answer, *, yes: bool, name: str) -> None:

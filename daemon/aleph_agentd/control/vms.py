@@ -103,6 +103,7 @@ def _facts(row: Answer) -> list[tuple[str, str]]:
         ("runtime", minutes(row.get("uptime_minutes"))),
         ("cost so far", f"{credits_and_usd(row.get('cost_so_far'))} at {hourly} per hour"),
         ("lease ends", ends(row)),
+        ("saved in", plain(row.get("saved_file") or "")),
     ]
 
 

@@ -77,6 +77,12 @@ class Vm:
     created_at: datetime
     expires_at: datetime
     lease_version: int = 1
+    idle_minutes: int = 0
+    """When it was idle for so long it ends early; 0: never."""
+    save_paths: str = ""
+    """What is taken out of it before its lease ends, one path a line."""
+    saved: str = ""
+    """What came of that, in words."""
 
     broadcast_at: datetime | None = None
     """Written before the first POST of the INSTANCE: from here on its bytes may have left."""

@@ -23,6 +23,7 @@ class Cause(StrEnum):
 
     ENDS_SOON = "lease_ends_soon"
     TORN_DOWN = "torn_down"
+    ENDED_IDLE = "ended_idle"
     STUCK = "stuck"
     ORPHAN = "orphan_found"
     APPROVAL = "approval_wanted"
@@ -33,11 +34,13 @@ class Cause(StrEnum):
 
 
 ENDS_SOON, STUCK, BUDGET, TEST = "ends_soon", "stuck", "budget", "notify_test"
+ENDED_IDLE = "ended_idle"
 """Kinds of events that are written in order to be told."""
 
 CAUSES = {
     ENDS_SOON: Cause.ENDS_SOON,
     "settled": Cause.TORN_DOWN,
+    ENDED_IDLE: Cause.ENDED_IDLE,
     STUCK: Cause.STUCK,
     "orphan": Cause.ORPHAN,
     "approval_asked": Cause.APPROVAL,
@@ -68,6 +71,7 @@ CAUSES = {
 TITLES = {
     Cause.ENDS_SOON: "A lease ends soon",
     Cause.TORN_DOWN: "A VM has ended",
+    Cause.ENDED_IDLE: "An idle VM is ended early",
     Cause.STUCK: "A VM cannot be ended yet",
     Cause.ORPHAN: "A VM without a row was found under your key",
     Cause.APPROVAL: "An agent asks for your approval",
@@ -90,6 +94,7 @@ HINTS = {
 INTERVALS = {
     Cause.ENDS_SOON: timedelta(minutes=1),
     Cause.TORN_DOWN: timedelta(minutes=1),
+    Cause.ENDED_IDLE: timedelta(minutes=1),
     Cause.STUCK: timedelta(hours=1),
     Cause.ORPHAN: timedelta(hours=1),
     Cause.APPROVAL: timedelta(seconds=30),

@@ -10,7 +10,7 @@ from .. import __version__
 from ..domain import money
 from ..domain.clock import iso, span
 from ..domain.errors import BadInput, NotFound
-from ..domain.model import LIVE, TOMBSTONES, Event, VmState
+from ..domain.model import LIVE, TOMBSTONES, Event, Vm, VmState
 from ..services.core import Services
 from ..tools.views import alerts, vm_view
 from .control_orphans import Orphans, sweep_view
@@ -92,10 +92,13 @@ class Control:
         inventory, now = self._services.inventory, self._services.clock.now()
         rows = await inventory.page(states=states, limit=limit + 1, after=str(params.get("after") or ""))
         return {
-            "vms": [vm_view(vm, now, HUMAN).model_dump(mode="json") for vm in rows[:limit]],
+            "vms": [self._view(vm, now) for vm in rows[:limit]],
             "total": await inventory.count(states),
             "more": len(rows) > limit,
         }
+
+    def _view(self, vm: Vm, now: datetime) -> dict[str, Any]:
+        return vm_view(vm, now, HUMAN, self._services.idleness.words(vm)).model_dump(mode="json")
 
     async def vm(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """One VM with its money, and the host key that was pinned at the first contact."""
@@ -111,7 +114,8 @@ class Control:
         movements = await self._services.inventory.ledger(100, vm.item_hash)
         keys = await self._services.inventory.guest_key(vm.item_hash)
         return {
-            **vm_view(vm, self._services.clock.now(), HUMAN).model_dump(mode="json"),
+            **self._view(vm, self._services.clock.now()),
+            "saved_file": await self._services.saver.place(vm),
             "host_key": keys.host_key if keys else "",
             "cause": vm.cause,
             "project": vm.project,

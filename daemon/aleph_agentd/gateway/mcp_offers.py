@@ -24,6 +24,11 @@ RESOURCES: dict[str, tuple[str, str, str]] = {
     "aleph://vms": ("aleph_list_my_vms", "VMs", "Live VMs: status, cost so far, time left, SSH command"),
     "aleph://budget": ("aleph_check_balance", "Budget", "Balance, burn, runway, what can be afforded"),
     "aleph://crns": ("aleph_list_crns", "CRNs", "Compute nodes with room, the best first"),
+    "aleph://setups": (
+        "setup_templates",
+        "Setups",
+        "The owner's start-up scripts, for setup of aleph_create_vm",
+    ),
 }
 """URI → the tool that answers it, a title, what it is."""
 CHANGING = ("aleph://vms", "aleph://budget")

@@ -29,6 +29,7 @@ from .passphrase import PassphraseFile
 from .rebuilding import Admission
 from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
+from .saved_files import SavedFiles
 from .timers import Timers
 from .troubles import KeyMissing, NetworkTrouble, OtherKey, StoreFull, StoreTrouble
 
@@ -74,6 +75,7 @@ __all__ = [
     "NotTold",
     "PassphraseFile",
     "StartCounter",
+    "SavedFiles",
     "Reckoning",
     "Spending",
     "Timers",

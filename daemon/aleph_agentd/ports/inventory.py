@@ -113,6 +113,10 @@ class Inventory(
         """The row whose lease ends first, of all that run; None when none runs."""
         ...
 
+    async def end_when_idle(self) -> list[Vm]:
+        """The running rows that were made to end when they are idle."""
+        ...
+
     async def stuck(self, limit: int) -> list[Vm]:
         """Rows whose teardown failed often (`Vm.stuck`), those first that were ordered to end first."""
         ...

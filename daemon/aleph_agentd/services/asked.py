@@ -85,8 +85,14 @@ def words(approval: Approval) -> str:
     where = f", on {request.crn[:64]}" if request.crn else ""
     return (
         f"create {request.name}: {request.compute_units} CU for {request.ttl_hours:g} h, "
-        f"{request.os_image}{where}{_setup(request.setup)}"
+        f"{request.os_image}{where}{_setup(request.setup)}{_ends(request)}"
     )
+
+
+def _ends(request: CreateRequest) -> str:
+    idle = f", ended when idle for {request.idle_minutes} min" if request.idle_minutes else ""
+    paths = len(request.save_paths.split("\n")) if request.save_paths else 0
+    return idle + (f", {paths} of its paths are saved here before its end" if paths else "")
 
 
 def _setup(script: str) -> str:

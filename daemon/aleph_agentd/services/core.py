@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..domain.clock import Clock
+from ..domain.setup_templates import Templates
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
 from .adoption import Adoption
@@ -14,6 +15,7 @@ from .expenses import Expenses
 from .extender import Extender
 from .forwarding import Forwarding
 from .freezes import Freezes
+from .idleness import Idleness
 from .inside import Inside
 from .jobs import Jobs
 from .lookout import Lookout
@@ -27,6 +29,7 @@ from .repairs import Repairs
 from .restoration import Restoration
 from .retention import Retention
 from .runway import Runway
+from .saver import Saver
 from .setup import Setup
 from .sweeper import Sweeper
 from .teardown import Teardown
@@ -67,6 +70,9 @@ class Services:
     forwarding: Forwarding
     port_closer: PortCloser
     setup: Setup
+    templates: Templates
+    idleness: Idleness
+    saver: Saver
     default_os_image: str
     ssh_pubkey: str
     """The owner's public SSH key; empty when there is none."""

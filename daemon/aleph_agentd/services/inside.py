@@ -3,9 +3,11 @@
 import secrets
 import shlex
 
+from ..domain.activity import Activity, activity_line, activity_of
 from ..domain.errors import BadInput, Conflict, NotFound, Refusal, Unavailable, Unknown
 from ..domain.guest_files import get_line, put_line
 from ..domain.guest_jobs import JobReport, line_for, report_of
+from ..domain.guest_saves import HEADER_BYTES, Taken, save_line, taken_of
 from ..domain.model import Vm, VmState
 from ..domain.untrusted import fenced, readable
 from ..ports import Door, Guests, GuestTrouble, HostKeyChanged, Inventory, Ran
@@ -48,6 +50,26 @@ class Inside:
         ran = await self._run(vm, get_line(path, MOST_FILE + 1), FILE_S, "Try again.", most=MOST_FILE + 1)
         _check_copied(vm, ran)
         return ran.stdout.head
+
+    async def activity(self, vm: Vm) -> Activity:
+        """What goes on in it. Raises Refusal, also when that is not plainly said."""
+        nonce = secrets.token_hex(8)
+        ran = await self._run(vm, activity_line(nonce), ANSWER_S, "Ask again.")
+        seen = activity_of(ran.stdout.head, nonce)
+        if seen is None:
+            raise Unknown(f"What {vm.name} answers makes no sense.{_complaint(ran)}", "Ask again.")
+        return seen
+
+    async def fetch(self, vm: Vm, path: str, most: int) -> Taken:
+        """A file or a directory, and up to one byte more than `most` of it. Raises Refusal."""
+        nonce = secrets.token_hex(8)
+        line = save_line(nonce, path, most + 1)
+        ran = await self._run(vm, line, FILE_S, "Try again.", most=most + 1 + HEADER_BYTES)
+        _check_copied(vm, ran)
+        taken = taken_of(ran.stdout.head, nonce)
+        if taken is None:
+            raise BadInput(f"What {vm.name} answers makes no sense.", "Try again.", code="guest")
+        return taken
 
     async def _job(
         self, vm: Vm, verb: str, job: str, stdin: bytes = b"", wait_s: float = 0, offset: int | None = None

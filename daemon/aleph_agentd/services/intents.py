@@ -53,4 +53,6 @@ def new_row(
         rate=plan.rate,
         created_at=now,
         expires_at=spec.stamp.expires_at,
+        idle_minutes=plan.request.idle_minutes,
+        save_paths=plan.request.save_paths,
     )

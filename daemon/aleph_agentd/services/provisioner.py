@@ -128,6 +128,8 @@ class Provisioner:
             )
             setup = await self._inventory.setup_of(vm.item_hash)
             same = same and request.setup == (setup.script if setup else "")
+            ends = (request.idle_minutes, request.save_paths)
+            same = same and ends == (vm.idle_minutes, vm.save_paths)
             if same and vm.expires_at + _SAME_LEASE_TOLERANCE >= asked_end:
                 return vm
         return None

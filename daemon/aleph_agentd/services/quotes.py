@@ -38,6 +38,10 @@ class CreateRequest:
     """The hash of a CRN's terms that the caller accepts."""
     setup: str = ""
     """A script that the VM runs once, at first contact."""
+    idle_minutes: int = 0
+    """When it was idle for so long it ends early; 0: never."""
+    save_paths: str = ""
+    """What is taken out of it before its lease ends, one path a line."""
 
     @property
     def ttl_s(self) -> int:
@@ -46,7 +50,7 @@ class CreateRequest:
 
     def fingerprint(self) -> tuple[object, ...]:
         """What a quote is bound to."""
-        where = (self.crn, self.gpu, self.accept_terms, self.setup)
+        where = (self.crn, self.gpu, self.accept_terms, self.setup, self.idle_minutes, self.save_paths)
         size = (self.compute_units, self.ttl_hours, self.os_image, self.max_hourly_units)
         return (self.name, *where, *size)
 

@@ -10,7 +10,7 @@ from ..domain.caller import Caller, Progress
 from ..services.core import Services
 
 _BOUNDS = ("minLength", "maxLength", "maxItems", "minimum", "maximum", "exclusiveMinimum")
-_UNSAID = (None, "", False)
+_UNSAID: tuple[object, ...] = (None, "", False, [])
 """Defaults that nobody has to be told."""
 
 

@@ -8,9 +8,11 @@ from ..domain import money, policy
 from ..domain.approvals import ApprovalState
 from ..domain.clock import iso, span
 from ..domain.compute_units import TIERS, check_tier
-from ..domain.errors import Denied, Unavailable, Unknown
+from ..domain.errors import BadInput, Denied, Unavailable, Unknown
+from ..domain.guest_saves import check_paths, stored
 from ..domain.model import LEASED, Vm, VmState
 from ..domain.names import check_name, check_ssh_pubkey, one_line
+from ..domain.setup_templates import LONGEST
 from ..services.provisioner import PATIENCE_S
 from ..services.quotes import CreateRequest, Plan
 from .awaiting import AWAITING, awaiting
@@ -25,29 +27,31 @@ class CreateArguments(Arguments):
     """What to rent."""
 
     name: Annotated[str, AfterValidator(check_name)] = Field(
-        max_length=64, description="Yours to choose; letters, digits, . _ -"
+        max_length=64, description="Letters, digits, . _ -"
     )
-    crn_hash: str = Field(
-        "", max_length=300, description="CRN by hash, name or URL; default: a good one is chosen"
-    )
+    crn_hash: str = Field("", max_length=300, description="CRN: hash, name or URL; default: chosen")
     compute_units: Annotated[int, AfterValidator(check_tier)] = Field(
         1,
-        description="Each: 1 vCPU, 2 GiB RAM, 20 GiB disk",
+        description="1 vCPU, 2 GiB RAM, 20 GiB disk each",
         json_schema_extra={"enum": list(TIERS)},
     )
     gpu: str = Field("", max_length=40, description="any, or a model; sets the size")
-    ttl_hours: float | None = Field(None, gt=0, le=8760, description="Lease; then the VM is destroyed")
+    ttl_hours: float | None = Field(None, gt=0, le=8760, description="Lease; then it is destroyed")
     os_image: str | None = Field(None, max_length=64, description="ubuntu22, ubuntu24 or debian12")
     dry_run: bool = Field(False, description="Only quote")
     purpose: Annotated[str, AfterValidator(one_line)] = Field("", max_length=200)
-    confirmed: bool = Field(False, description="Yes to the price just quoted for the same arguments")
-    max_hourly_cost: float | None = Field(None, gt=0, le=1e6, description="Credits per hour, at most")
+    confirmed: bool = Field(False, description="Yes to the price just quoted")
+    max_hourly_cost: float | None = Field(None, gt=0, le=1e6, description="Credits")
     ssh_pubkey: Annotated[str, AfterValidator(check_ssh_pubkey)] = Field(
         "", max_length=2000, description="Default: the owner's"
     )
     quote_id: str = Field("", max_length=40)
-    accept_terms: str = Field("", max_length=100, description="Hash of the CRN's terms, if the user accepts")
-    setup: str = Field("", max_length=32_000, description="Script run once, as root")
+    accept_terms: str = Field("", max_length=100, description="Hash of terms that the user accepts")
+    setup: str = Field("", max_length=LONGEST, description="Root script, run once; or @template")
+    idle_minutes: int | None = Field(None, ge=5, le=10_080, description="Destroy when idle so long")
+    save_on_expiry: Annotated[tuple[str, ...], AfterValidator(check_paths)] = Field(
+        (), description="Paths kept by the owner"
+    )
 
     @field_validator("setup")
     @classmethod
@@ -167,9 +171,20 @@ def _request(call: Call, arguments: CreateArguments) -> CreateRequest:
         purpose=arguments.purpose,
         gpu=arguments.gpu.strip(),
         accept_terms=arguments.accept_terms.strip(),
-        setup=arguments.setup,
+        setup=services.templates.script(arguments.setup),
+        idle_minutes=arguments.idle_minutes or 0,
+        save_paths=_save_paths(call, arguments),
         max_hourly_units=None if most is None else money.parse_amount(f"{most:.6f} cr"),
     )
+
+
+def _save_paths(call: Call, arguments: CreateArguments) -> str:
+    if arguments.save_on_expiry and not call.services.saver.settings.most_bytes:
+        raise BadInput(
+            "The owner lets nothing be saved from VMs.",
+            "Leave save_on_expiry out, and copy results yourself.",
+        )
+    return stored(arguments.save_on_expiry)
 
 
 def _may_spend(call: Call) -> None:
@@ -274,7 +289,7 @@ def _prices(hourly: int, total: int) -> dict[str, Any]:
 TOOL = Tool(
     name="aleph_create_vm",
     title="Create VM",
-    description="Rent a Linux VM with root SSH for a limited time; it is destroyed when its lease ends. Costs money: an answer with requires_confirmation needs the user's yes.",
+    description="Rent a Linux VM with root SSH until its lease ends. Costs money: requires_confirmation needs the user's yes.",
     arguments=CreateArguments,
     answer=Created,
     run=run,

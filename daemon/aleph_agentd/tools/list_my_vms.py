@@ -32,7 +32,7 @@ async def run(call: Call, arguments: MineArguments) -> VmPage:
     findings = services.sweeper.findings
     orphans = [] if arguments.after or arguments.ended else [*findings.orphans, *findings.lost]
     views = [orphan_view(orphan) for orphan in orphans[:PAGE]] + [
-        vm_view(vm, now, call.caller.session) for vm in rows[:PAGE]
+        vm_view(vm, now, call.caller.session, services.idleness.words(vm)) for vm in rows[:PAGE]
     ]
     return VmPage(
         **await footer(call),

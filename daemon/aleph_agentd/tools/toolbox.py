@@ -23,6 +23,7 @@ from . import (
     freeze,
     list_crns,
     list_my_vms,
+    setup_templates,
     spend_report,
     vm_copy,
     vm_logs,
@@ -55,6 +56,9 @@ ALL: tuple[Tool, ...] = tuple(
     )
 )
 
+RESOURCES: tuple[Tool, ...] = (setup_templates.TOOL,)
+"""Answered by name like tools, and listed as resources only: no prompt grows by them."""
+
 INSTRUCTIONS = """\
 Rents VMs on Aleph Cloud through the owner's daemon. 1 credit = US$0.01; 1 compute unit = 1 vCPU, 2 GiB RAM, 20 GiB disk.
 Usual course: aleph_check_balance → aleph_create_vm (dry_run=true for a price) → aleph_wait_vm → aleph_vm_run, or its ssh_command → aleph_destroy_vm.
@@ -74,6 +78,7 @@ class Toolbox:
     def __init__(self, services: Services, tools: tuple[Tool, ...] = ALL) -> None:
         self._services = services
         self._tools = {tool.name: tool for tool in tools}
+        self._resources = {tool.name: tool for tool in RESOURCES}
         self._listing = [tool.listing() for tool in tools]
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
@@ -106,7 +111,7 @@ class Toolbox:
         return answer.model_dump(mode="json")
 
     def _tool(self, name: str) -> Tool:
-        tool = self._tools.get(name)
+        tool = self._tools.get(name) or self._resources.get(name)
         if tool is None:
             raise NotFound(
                 f"There is no tool {name[:80]!r}.",

@@ -39,8 +39,8 @@ class VmView(BaseModel):
     note: str = ""
 
 
-def vm_view(vm: Vm, now: datetime, session: str) -> VmView:
-    """A row as the given session sees it."""
+def vm_view(vm: Vm, now: datetime, session: str, note: str = "") -> VmView:
+    """A row as the given session sees it. `note`: what is to be told of it when all is well."""
     expired = vm.expires_at <= now
     cost = vm.cost_units(now)
     return VmView(
@@ -61,7 +61,7 @@ def vm_view(vm: Vm, now: datetime, session: str) -> VmView:
         compute_units=vm.compute_units,
         purpose=vm.purpose,
         mine=vm.session == session,
-        note=vm.last_error or vm.warned,
+        note=vm.last_error or vm.warned or vm.saved or note,
     )
 
 

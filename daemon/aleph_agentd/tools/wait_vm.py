@@ -127,7 +127,9 @@ async def _answer(call: Call, vm: Vm, ready: bool, waited: float) -> Waited:
         ttl_expires_at=iso(vm.expires_at),
         waited_s=round(waited, 1),
         **await _setup(call, vm),
-        next="" if ready else "Call aleph_wait_vm again; booting and setup take up to a few minutes.",
+        next=call.services.idleness.words(vm)
+        if ready
+        else "Call aleph_wait_vm again; booting and setup take up to a few minutes.",
     )
 
 

@@ -73,6 +73,27 @@ def test_a_setup_script_comes_from_a_file_and_its_end_is_told(daemon, cli, tmp_p
     assert len(_asked(daemon)) == 2
 
 
+def test_a_setup_template_is_named_and_no_file_is_opened(daemon, cli):
+    """The daemon knows what it says; a file that is not there is refused before anything is asked."""
+    daemon.says("tools.call", _created())
+    assert cli.run("create", "web", "--setup", "@rust") == 0
+    assert _asked(daemon)[0]["setup"] == "@rust"
+    assert cli.run("create", "web", "--setup", "/no/such/file") == 1
+    assert "cannot be read" in cli.err
+    assert len(_asked(daemon)) == 1
+
+
+def test_an_idle_end_and_paths_to_save_are_passed_on(daemon, cli):
+    """As the tool takes them; what was not said is left out."""
+    daemon.says("tools.call", _created())
+    options = ("--idle-minutes", "30", "--save", "/root/a", "--save", "/root/b")
+    assert cli.run("create", "web", *options) == 0
+    [arguments] = _asked(daemon)
+    assert (arguments["idle_minutes"], arguments["save_on_expiry"]) == (30, ["/root/a", "/root/b"])
+    assert cli.run("create", "web") == 0
+    assert not {"idle_minutes", "save_on_expiry"} & _asked(daemon)[1].keys()
+
+
 def test_a_price_above_the_threshold_is_asked_for_and_never_taken_for_granted(daemon, cli):
     """Without a terminal the answer is no."""
     daemon.says("tools.call", QUOTE)

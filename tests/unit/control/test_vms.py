@@ -97,7 +97,12 @@ def test_one_vm_is_shown_with_its_ledger(daemon, cli, make_vm):
     daemon.says(
         "vms.get",
         make_vm(
-            cause="the CRN accepted it", client="claude", project="/src", session="s1", ledger=[movement]
+            cause="the CRN accepted it",
+            client="claude",
+            project="/src",
+            session="s1",
+            ledger=[movement],
+            saved_file="/var/lib/aleph-agentd/saved/1.tar",
         ),
     )
     assert cli.run("vm", "web") == 0
@@ -105,6 +110,7 @@ def test_one_vm_is_shown_with_its_ledger(daemon, cli, make_vm):
     assert "the CRN accepted it" in cli.out
     assert "ssh -p 24000 root@127.0.0.2" in cli.out
     assert "reserved  5.70 cr (US$0.057)  create" in cli.out
+    assert "/var/lib/aleph-agentd/saved/1.tar" in cli.out
 
 
 def test_a_vm_that_is_not_there_is_a_refusal(daemon, cli):

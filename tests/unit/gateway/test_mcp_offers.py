@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 
 from aleph_agentd.domain.errors import Unavailable
 from aleph_agentd.gateway.mcp_offers import PROMPTS, RESOURCES
-from aleph_agentd.tools.toolbox import ALL
+from aleph_agentd.tools import toolbox
 
 from .mcp_fixtures import NONCE, FakeToolbox, serving_mcp
 
@@ -76,5 +76,5 @@ async def test_every_prompt_is_listed_and_filled(tmp_path: Path, mode: str) -> N
 
 def test_resources_are_answered_by_tools_that_exist_and_only_read() -> None:
     """A client may read them whenever it likes."""
-    tools = {tool.name: tool for tool in ALL}
+    tools = {tool.name: tool for tool in (*toolbox.ALL, *toolbox.RESOURCES)}
     assert all(tools[name].read_only for name, _, _ in RESOURCES.values())

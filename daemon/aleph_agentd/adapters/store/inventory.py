@@ -86,6 +86,10 @@ class SqlInventory(
         """The row whose lease ends first."""
         return await self._read(vms.next_end)
 
+    async def end_when_idle(self) -> list[Vm]:
+        """Rows that run and end when they are idle."""
+        return await self._read(vms.end_when_idle)
+
     async def stuck(self, limit: int) -> list[Vm]:
         """Rows whose teardown failed often."""
         return await self._read(lambda c: vms.stuck(c, limit))

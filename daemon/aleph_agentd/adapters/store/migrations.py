@@ -8,7 +8,7 @@ from .engine import WRITES, back_up, where
 from .errors import StoreBroken, StoreNewer
 from .schema import meta, metadata
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 Step = Callable[[Connection], None]
 
@@ -56,7 +56,25 @@ def _audit_approvals_freezes(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-STEPS: Mapping[int, Step] = {2: _published_extensions, 3: _lost_hosts, 4: _audit_approvals_freezes}
+_STEP_5 = """
+ALTER TABLE vms ADD COLUMN idle_minutes INTEGER NOT NULL DEFAULT '0';
+ALTER TABLE vms ADD COLUMN save_paths TEXT NOT NULL DEFAULT '';
+ALTER TABLE vms ADD COLUMN saved TEXT NOT NULL DEFAULT ''
+"""
+
+
+def _idle_and_saved(connection: Connection) -> None:
+    """5: VMs that end when they are idle, and what is taken out of them before they end."""
+    for statement in _STEP_5.split(";"):
+        connection.execute(text(statement))
+
+
+STEPS: Mapping[int, Step] = {
+    2: _published_extensions,
+    3: _lost_hosts,
+    4: _audit_approvals_freezes,
+    5: _idle_and_saved,
+}
 """Version to the step that leads there from the one before; never edited once released."""
 
 _KEY = "schema_version"

@@ -164,6 +164,12 @@ def next_end(connection: Connection) -> Vm | None:
     return to_vm(row) if row else None
 
 
+def end_when_idle(connection: Connection) -> list[Vm]:
+    """Those that run and were made to end when they are idle."""
+    query = select(vms).where(_in_passing({VmState.RUNNING}), vms.c.idle_minutes > 0)
+    return [to_vm(row) for row in connection.execute(query)]
+
+
 def stuck(connection: Connection, limit: int) -> list[Vm]:
     """Those first that were ordered to end first."""
     failing = (vms.c.state == VmState.DESTROYING) & (vms.c.attempts >= STUCK_AFTER_ATTEMPTS)
