@@ -113,7 +113,7 @@ def test_what_an_install_left_is_removed_without_a_manager_too(cli, place, unit,
     (wants / unit.name).symlink_to(unit)
     unmanaged()
     assert cli.run("uninstall") == 1 and unit.exists()
-    assert "1 VMs live" in cli.err and "aleph-agentd run; then" in cli.err and "systemctl" not in cli.err
+    assert "1 VM lives" in cli.err and "aleph-agentd run; then" in cli.err and "systemctl" not in cli.err
     examined["inventory"] = {"exists": False}
     STEPS.clear()
     assert cli.run("uninstall") == 0
@@ -235,7 +235,7 @@ def test_while_vms_live_no_install_takes_their_daemon_to_another_network_key_or_
     assert cli.run("install") == 0 and f"ALEPH_AGENT_{name}=" in unit.read_text()
     daemon.says("vms.list", {"total": 1})
     monkeypatch.setenv(f"ALEPH_AGENT_{name}", "")
-    assert cli.run("install") == 1 and "1 VMs live" in cli.err
+    assert cli.run("install") == 1 and "1 VM lives" in cli.err
 
 
 def test_while_nobody_says_whether_vms_live_no_install_takes_the_daemon_elsewhere(
@@ -292,7 +292,7 @@ def test_a_vm_that_was_created_while_the_daemon_stopped_keeps_it(cli, place, uni
     examined["inventory"] = {"exists": True, "live": 1}
     STEPS.clear()
     assert cli.run("uninstall") == 1
-    assert "1 VMs live" in cli.err and "uninstall --panic" in cli.err and unit.exists()
+    assert "1 VM lives" in cli.err and "uninstall --panic" in cli.err and unit.exists()
     names = ("aleph-agentd.service", "aleph-agentd.socket", "aleph-agentd.timer")
     assert [step[2:] for step in STEPS[-2:]] == [("stop", *names), ("start", *names)]
     assert not any("disable" in step for step in STEPS)
