@@ -13,7 +13,7 @@ LIMIT  ?=
 ARGS   ?=
 SEED   ?= 1
 
-.PHONY: demo test check format bench tokens screens fates mutants test-clients test-live test-systemd overspend crash soak secrets dist venv clean help
+.PHONY: demo test check format bench tokens screens fates mutants test-clients test-live test-fleet test-systemd overspend crash soak secrets dist venv clean help
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -63,6 +63,9 @@ test-clients: $(STAMP) ## the suite with real MCP clients (npm)
 
 test-live: $(STAMP) ## spends credits on the network that ALEPH_AGENT_* points at
 	ALEPH_AGENT_RUN_INTEGRATION=1 $(LIMIT) $(PYTEST) tests/live $(ARGS)
+
+test-fleet: $(STAMP) ## what needs a PostgreSQL (Debian's package; else skipped)
+	$(LIMIT) $(PYTEST) -m fleet -n 2 --dist loadscope tests/contract tests/e2e/test_postgres.py $(ARGS)
 
 test-systemd: $(STAMP) ## the units under a real systemd of their own (root, on Linux; else skipped)
 	$(LIMIT) tests/systemd/run tests/systemd/user $(ARGS)

@@ -36,6 +36,7 @@ from .gateway.control_report import Report
 from .gateway.control_spend import Spend
 from .gateway.mcp_open import McpOpen
 from .gateway.mcp_server import LazyMcp
+from .gateway.mcp_updates import Updates
 from .gateway.metering import TimedToolbox, timed
 from .gateway.methods import build_methods
 from .gateway.metrics_http import MetricsPage
@@ -117,6 +118,7 @@ class Daemon:
         self.services.notices.extend([self._escrow.alerts, self.services.freezes.alerts])
         toolbox = TimedToolbox(BoundedToolbox(Toolbox(self.services)), meters)
         self._mcp = LazyMcp(toolbox, __version__, self.services.approvals)
+        self._updates = Updates(inventory.last_event_id, self._mcp)
         sessions = Sessions(settings.for_sessions())
         owner = OwnerGuard(Passphrase(FileOfPassphrase(settings.database_path.parent)), Clients())
         opener = McpOpen(self._mcp, announced(sessions.opened, self._auditor), __version__, owner.clients)
@@ -134,7 +136,7 @@ class Daemon:
             Spend(self.services),
             Report(self.services),
             self._measured(meters, lambda: opener.sessions),
-            KeyVerbs(self._key.unlock),
+            KeyVerbs(self._key),
             NotifyVerbs(self._notifications),
         ):
             more |= audited(explained(part.methods()), self._auditor, sessions.plain)
@@ -243,6 +245,7 @@ class Daemon:
         self.services.setup.stop()
         self.services.idleness.stop()
         self._timers.stop()
+        self._updates.stop()
         async with self._systemd.stopping():
             await asyncio.gather(server.close(DRAIN_S), self.services.jobs.drain(DRAIN_S))
 
@@ -252,6 +255,7 @@ class Daemon:
         self._escrow.changed()
         self._auditor.changed()
         self._systemd.changed()
+        self._updates.changed()
 
     def _reload(self) -> None:
         """SIGHUP: the policy anew; one that does not parse leaves the old one in force."""

@@ -1,7 +1,7 @@
 """The services over their adapters: what the composition root joins."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .domain.setup_templates import Templates
 from .joining_inside import inside, saving
 from .ports import Hosts, Inventory, Market, Messages, Signer, StartCounter, Timers
 from .services.adopter import Adopter
+from .services.adoption import Adoption
 from .services.approvals import Approvals
 from .services.approved import Executor
 from .services.auditor import Auditor
@@ -139,17 +140,8 @@ def join(
     adopter, repairs, restoration, sweeper = _keepers(
         given, inventory, network, clock, jobs, treasury, teardown
     )
-    makers = _makers(
-        given,
-        inventory,
-        network,
-        clock,
-        jobs,
-        treasury,
-        teardown,
-        freezes,
-        lambda: sweeper.findings.others_live,
-    )
+    adoption = Adoption(inventory, treasury, sweeper, repairs, adopter, freezes, clock)
+    makers = _makers(given, inventory, network, clock, jobs, treasury, teardown, freezes, adoption, sweeper)
     services = Services(
         inventory=inventory,
         signer=signer,
@@ -163,6 +155,7 @@ def join(
         reaper=Reaper(inventory, teardown, timers, clock),
         sweeper=sweeper,
         adopter=adopter,
+        adoption=adoption,
         repairs=repairs,
         freezes=freezes,
         panic=Panic(
@@ -200,10 +193,11 @@ def _makers(
     treasury: Treasury,
     teardown: Teardown,
     freezes: Freezes,
-    others_live: Callable[[], int],
+    adoption: Adoption,
+    sweeper: Sweeper,
 ) -> dict[str, Any]:
     """What rents, extends and publishes that, and asks a human first."""
-    planner = Planner(treasury, network.market, given.dice, others_live)
+    planner = Planner(treasury, network.market, given.dice, lambda: sweeper.findings.others_live)
     provisioner = Provisioner(
         inventory,
         network.signer,
@@ -219,7 +213,7 @@ def _makers(
     )
     extender = Extender(inventory, treasury, clock, freezes)
     publisher = Publisher(inventory, network.messages, network.signer, clock, jobs)
-    executor = Executor(inventory, treasury, planner, provisioner, extender, publisher, clock)
+    executor = Executor(inventory, treasury, planner, provisioner, extender, adoption, publisher, clock)
     return {
         "planner": planner,
         "provisioner": provisioner,
@@ -264,7 +258,8 @@ def _guard(services: Services, messages: Messages) -> None:
     services.provisioner.born = services.setup.begin
     services.provisioner.gates.append(restoration.check)
     services.extender.gates.append(restoration.check)
-    services.extender.ready = restoration.looked
+    services.adoption.gates.append(restoration.check)
+    services.extender.ready = services.adoption.ready = restoration.looked
     services.reaper.spares = services.idleness.spares = restoration.spares
     services.sweeper.alarm = services.freezes.freeze
     restoration.voids.append(services.approvals.void_all)

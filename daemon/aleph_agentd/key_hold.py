@@ -61,6 +61,11 @@ class KeyHold:
                 await self._bind()
         return self._network.signer.address
 
+    async def address_if_open(self) -> str:
+        """Its address; empty while it cannot be used."""
+        await self._claimed.wait()
+        return "" if self._network.signer.trouble else self._network.signer.address
+
     async def ask(self) -> None:
         """Let systemd ask for the passphrase of a locked key, once."""
         passphrase = await self._network.ask_for_passphrase()

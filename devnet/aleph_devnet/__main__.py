@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
         default="shell",
         help="what runs in VMs: a few commands in memory, or any in a bubblewrap without network",
     )
+    run.add_argument(
+        "--guest-tools",
+        type=Path,
+        metavar="DIR",
+        help="a toolchain that bwrap guests may read: DIR/bin is on PATH",
+    )
     env = commands.add_parser("env", help="print `export ALEPH_AGENT_…` lines for a shell's eval")
     env.set_defaults(run=_env)
     env.add_argument("--wait", type=float, default=10, help="seconds for a network that is about to start")
@@ -81,6 +87,8 @@ async def _serve(options: argparse.Namespace, folder: Path) -> None:
 
     if options.guest == "bwrap" and (why := await asyncio.to_thread(trouble)):
         raise OSError(f"--guest bwrap: {why}")
+    if options.guest_tools and not options.guest_tools.is_dir():
+        raise NotADirectoryError(f"--guest-tools: there is no folder {options.guest_tools}")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -97,6 +105,7 @@ async def _serve(options: argparse.Namespace, folder: Path) -> None:
             tick_s=options.tick_seconds,
             ssh=not options.no_ssh,
             guest=options.guest,
+            guest_tools=options.guest_tools and options.guest_tools.absolute(),
         )
     )
     devnet = Devnet(network)

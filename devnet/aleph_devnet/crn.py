@@ -44,11 +44,12 @@ class Crn:
         witness: Witness,
         ssh: bool = True,
         homes: Path | None = None,
+        tools: Path | None = None,
     ) -> None:
         self.node, self.chain, self._store, self._now = node, chain, store, now
         self._boot_seconds, self._witness, self._ssh = boot_seconds, witness, ssh
-        self._homes = homes
-        """Where sandboxed guests live; None: they are in memory."""
+        self._homes, self._tools = homes, tools
+        """Where sandboxed guests live (None: they are in memory), and what more of this machine they may read."""
         self._kind = f"vm {node.hash}"
         self._cached: set[str] = set()
         self._delegates: dict[str, tuple[float, list[Any]]] = {}
@@ -249,7 +250,9 @@ class Crn:
         raise RuntimeError(f"{self.node.name} has no port left")
 
     def _sandbox_of(self, vm: Vm) -> Sandbox | None:
-        return Sandbox(self._homes / vm.item_hash, vm.item_hash[:16]) if self._homes else None
+        if self._homes is None:
+            return None
+        return Sandbox(self._homes / vm.item_hash, vm.item_hash[:16], self._tools)
 
     # What it tells
 

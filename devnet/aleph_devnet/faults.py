@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 MAX_REQUESTS = 10_000
 MAX_STALE = 1_000
 GARBAGE = b'{"messages": [{"item_hash": \xff\xfe'
-EFFECTS = {"latency_s", "drop", "status", "garbage", "truncate_listing", "stale"}
+EFFECTS = {"latency_s", "drop", "status", "garbage", "truncate_listing", "stale", "lies"}
 _NUMBERS = itertools.count(1)
 
 
@@ -151,6 +151,9 @@ def _after(request: web.Request, response: web.StreamResponse, node: str, fault:
     if "truncate_listing" in effect:
         body = truncated(response.body, int(effect["truncate_listing"]))
         return web.Response(status=response.status, body=body, content_type=response.content_type)
+    if "lies" in effect:
+        body = json.dumps(lying(json.loads(response.body), effect["lies"])).encode()
+        return web.Response(status=response.status, body=body, content_type=response.content_type)
     if effect.get("stale") and len(fault.stale) < MAX_STALE:
         kept = (response.status, response.body, response.content_type)
         fault.stale.setdefault((node, request.path_qs), kept)
@@ -164,6 +167,15 @@ def truncated(body: bytes, keep: int) -> bytes:
         if name in listing:
             return json.dumps({**listing, name: listing[name][:keep]}).encode()
     return json.dumps(dict(list(listing.items())[:keep])).encode()
+
+
+def lying(document: Any, lies: dict[str, Any]) -> Any:
+    """The same document; whatever has one of these names in it, at any depth, has the lie for its value."""
+    if isinstance(document, list):
+        return [lying(one, lies) for one in document]
+    if not isinstance(document, dict):
+        return document
+    return {name: lies[name] if name in lies else lying(value, lies) for name, value in document.items()}
 
 
 def _status(fault: Fault) -> web.Response:

@@ -46,6 +46,9 @@ class Options:
     guest: str = "shell"
     """What runs in a VM: `shell` understands a few commands, in memory; `bwrap` runs them, sandboxed."""
 
+    guest_tools: Path | None = None
+    """A folder with a `bin` that such a sandbox may read."""
+
 
 class Network:
     """CCN, CRNs and biller over one store and one clock. It serves nothing by itself: see app.py."""
@@ -74,6 +77,7 @@ class Network:
                 witness=self.witness,
                 ssh=options.ssh,
                 homes=folder / "guests" if options.guest == "bwrap" else None,
+                tools=options.guest_tools,
             )
             for node in nodes
         ]

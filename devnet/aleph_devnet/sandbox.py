@@ -17,7 +17,8 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("sandbox_inside.py")
 CHUNK = 64 * 1024
 TRIAL_S = 20.0
-_PYTHON = "/opt/devnet-python"
+_PYTHON, _TOOLS = "/opt/devnet-python", "/opt/devnet-tools"
+"""Both have a `bin` that is last on the guest's PATH."""
 _ROOT_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SEEN_OF_ETC = ("alternatives", "ld.so.cache", "ssl/certs", "passwd", "group")
 
@@ -46,10 +47,10 @@ def trouble() -> str:
 
 
 class Sandbox:
-    """One VM from boot to halt. Its home is a directory, which outlives it."""
+    """One VM from boot to halt. Its home is a directory, which outlives it; `tools` is one that it may read."""
 
-    def __init__(self, home: Path, hostname: str) -> None:
-        self._home, self._hostname = home, hostname
+    def __init__(self, home: Path, hostname: str, tools: Path | None = None) -> None:
+        self._home, self._hostname, self._tools = home, hostname, tools
         self._process: asyncio.subprocess.Process | None = None
         self._door: socket.socket | None = None
 
@@ -60,7 +61,7 @@ class Sandbox:
         python = [f"{_PYTHON}/bin/{_interpreter().name}", "-I", "-S", "-c", SOURCE.read_text()]
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
-                *(*_bwrap(self._home, self._hostname), *python, str(theirs.fileno())),
+                *(*_bwrap(self._home, self._hostname, self._tools), *python, str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
             )
@@ -144,7 +145,7 @@ def _interpreter() -> Path:
     return Path(getattr(sys, "_base_executable", sys.executable)).resolve()
 
 
-def _bwrap(home: Path | None, hostname: str) -> list[str]:
+def _bwrap(home: Path | None, hostname: str, tools: Path | None = None) -> list[str]:
     """The command in front of what runs in there. Root there is nobody here, and has no capability."""
     words = ["bwrap", "--unshare-all", "--unshare-user", "--uid", "0", "--gid", "0", "--cap-drop", "ALL"]
     words += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", hostname]
@@ -158,6 +159,7 @@ def _bwrap(home: Path | None, hostname: str) -> list[str]:
     for name in _SEEN_OF_ETC:
         words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     words += ["--ro-bind", str(_interpreter().parent.parent), _PYTHON]
+    words += ["--ro-bind", str(tools), _TOOLS] if tools else []
     for name in ("/tmp", "/run", "/var"):  # noqa: S108 — in there
         words += ["--tmpfs", name]
     return [*words, *(("--bind", str(home), "/root") if home else ("--tmpfs", "/root"))]

@@ -19,7 +19,7 @@ ENVIRONMENT = {
     "USER": "root",
     "LOGNAME": "root",
     "SHELL": "/bin/sh",
-    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/opt/devnet-tools/bin:/opt/devnet-python/bin",
     "LANG": "C.UTF-8",
 }
 

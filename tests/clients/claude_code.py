@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,19 @@ class ClaudeCode:
         runtime_dir = f"ALEPH_AGENT_RUNTIME_DIR={self.daemon.runtime}"
         return self.mcp("add", SERVER, "-e", runtime_dir, "--", *command)
 
-    def converse(self, era: str, *calls: tuple[str, dict[str, Any]]) -> MockMessagesApi:
-        """A whole `claude -p` conversation, one tool call per turn; the API knows what the model saw."""
+    def converse(
+        self,
+        era: str,
+        *calls: tuple[str, dict[str, Any]],
+        says: str = "DONE",
+        between: dict[int, Callable[[], None]] | None = None,
+    ) -> MockMessagesApi:
+        """A whole `claude -p` conversation, one tool call per turn; the API knows what the model saw.
+
+        `between` is done right before a call, by its number; at the end the model `says` something.
+        """
         script = "\n".join(f"CALL mcp__{SERVER}__{tool} {json.dumps(args)}" for tool, args in calls)
-        with MockMessagesApi() as api:
+        with MockMessagesApi(says, between or {}) as api:
             done = self.run(
                 *("-p", script, "--allowedTools", f"mcp__{SERVER}__*", "--output-format", "json"),
                 ANTHROPIC_BASE_URL=api.url,
@@ -66,6 +76,7 @@ class ClaudeCode:
                 MCP_PROTOCOL_NEGOTIATION=era,
             )
         assert done.returncode == 0, done.stdout + done.stderr
+        api.printed = json.loads(done.stdout)["result"]
         return api
 
     def _env(self) -> dict[str, str]:

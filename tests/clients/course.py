@@ -17,6 +17,7 @@ TOOLS = {
     "aleph_vm_run",
     "aleph_vm_copy",
     "aleph_vm_power",
+    "aleph_adopt_vm",
     "aleph_spend_report",
     "aleph_freeze",
 }

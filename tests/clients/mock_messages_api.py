@@ -1,16 +1,18 @@
 """A stand-in for the model's API on loopback. The user's prompt scripts what the "model" does.
 
 Each line `CALL <tool> <json>` of the prompt becomes one tool call, one per turn; after the last one the
-"model" ends its turn. What a real model would have seen of each call is in `tool_results`.
+"model" says what it was told to say, and ends its turn. In both, placeholders are filled in from the answers
+(tests/clients/script.py). What a real model would have seen of each call is in `tool_results`.
 """
 
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .loopback import Loopback, Quiet
+from .script import filled
 
 CALL = re.compile(r"^CALL (\S+) (\{.*\})\s*$", re.MULTILINE)
 Body = dict[str, Any]
@@ -19,8 +21,11 @@ Body = dict[str, Any]
 class MockMessagesApi(Loopback):
     """Serves `POST /v1/messages`, plain or streamed, until the `with` block ends; ANTHROPIC_BASE_URL is its `url`."""
 
-    def __init__(self) -> None:
+    def __init__(self, says: str = "DONE", between: Mapping[int, Callable[[], None]] | None = None) -> None:
         self.requests: list[Body] = []
+        self.says, self.between = says, dict(between or {})
+        self.printed = ""
+        """What the client told its user at the end."""
         super().__init__(_handler(self))
 
     def tool_results(self) -> list[Body]:
@@ -57,7 +62,7 @@ def _handler(api: MockMessagesApi) -> type[Quiet]:
             else:
                 body = json.loads(raw)
                 api.requests.append(body)
-                message = _turn(body, next(numbers), len(raw) // 4)
+                message = _turn(api, body, next(numbers), len(raw) // 4)
                 if body.get("stream"):
                     self._stream(message)
                 else:
@@ -91,19 +96,18 @@ def _played(body: Body) -> tuple[list[tuple[str, str]], list[Body]]:
     return script, results
 
 
-def _turn(body: Body, number: int, tokens: int) -> Body:
+def _turn(api: MockMessagesApi, body: Body, number: int, tokens: int) -> Body:
     script, results = _played(body)
+    answers = [_answer(result) for result in results]
     if len(results) < len(script) and body.get("tools"):
+        api.between.pop(len(results), lambda: None)()
         name, arguments = script[len(results)]
-        call = {
-            "type": "tool_use",
-            "id": f"toolu_{number:08}",
-            "name": name,
-            "input": json.loads(arguments),
-        }
+        given = filled(json.loads(arguments), answers)
+        call = {"type": "tool_use", "id": f"toolu_{number:08}", "name": name, "input": given}
         content, reason = [call], "tool_use"
     else:
-        content, reason = [{"type": "text", "text": "DONE"}], "end_turn"
+        says = filled(api.says, answers) if len(answers) == len(script) else "DONE"
+        content, reason = [{"type": "text", "text": says}], "end_turn"
     return {
         "id": f"msg_{number:08}",
         "type": "message",
@@ -119,6 +123,15 @@ def _turn(body: Body, number: int, tokens: int) -> Body:
             "cache_read_input_tokens": 0,
         },
     }
+
+
+def _answer(result: Body) -> Any:
+    content = result["content"]
+    text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _events(message: Body) -> Iterator[tuple[str, Body]]:

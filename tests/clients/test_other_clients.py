@@ -1,7 +1,8 @@
-"""Codex and Gemini CLI list our tools to their models; plugin and bundle pass their vendors' validators."""
+"""Codex, Gemini CLI and OpenCode list our tools to their models; plugin and bundle pass their vendors' validators."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,12 +15,15 @@ from support.source import ROOT
 
 from . import npm
 from .claude_code import PACKAGE as CLAUDE_CODE
+from .claude_code import ClaudeCode
 from .course import SHIM, TOOLS
+from .mock_messages_api import MockMessagesApi
 from .recorder import Recorder
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
 MCPB, CODEX, GEMINI = "@anthropic-ai/mcpb@2.1.2", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0"
+OPENCODE = "opencode-ai@1.18.33"
 RUN_S = 60
 
 
@@ -51,6 +55,23 @@ def test_the_plugin_is_valid(dist: Path, tmp_path: Path) -> None:
     done = run("claude", "plugin", "validate", str(dist / "claude-code-plugin"), home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Validation passed" in done.stdout
+
+
+def test_the_plugin_brings_tools_and_profile(dist: Path, claude_code: ClaudeCode) -> None:
+    """As docs/clients.md loads it, with nothing else set up: the model is told of every tool, and of the skill."""
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with MockMessagesApi() as api:
+        done = claude_code.run(
+            *("--plugin-dir", str(dist / "claude-code-plugin"), "-p", "hello"),
+            PATH=programs,
+            ANTHROPIC_BASE_URL=api.url,
+            ANTHROPIC_API_KEY="dummy",
+            **_ours(claude_code.daemon),
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = api.prompt() + json.dumps(sorted(api.tools()))
+    assert sorted(tool for tool in TOOLS if tool not in told) == []
+    assert "How to rent, use and end Aleph Cloud VMs" in told
 
 
 def test_the_bundle_is_valid(dist: Path, tmp_path: Path) -> None:
@@ -97,6 +118,28 @@ def test_gemini_lists_our_tools_to_its_model(daemon: DaemonProcess, tmp_path: Pa
             GOOGLE_GEMINI_BASE_URL=api.url,
         )
         sent = json.dumps(api.bodies)
+    missing = sorted(tool for tool in TOOLS if tool not in sent)
+    assert missing == [], done.stdout + done.stderr
+
+
+def test_opencode_lists_our_tools_to_its_model(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """The same for OpenCode, which says beforehand that it is connected."""
+    npm.install(OPENCODE)
+    settings = json.loads((ROOT / "docs/clients/opencode.json").read_text())
+    settings["mcp"]["aleph-agent"] |= {"command": SHIM, "environment": _ours(daemon)}
+    settings |= {"model": "mock/mock", "autoupdate": False, "share": "disabled"}
+    with Recorder() as api:
+        mock = {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": f"{api.url}/v1", "apiKey": "dummy"},
+        }
+        settings |= {"provider": {"mock": {**mock, "models": {"mock": {"name": "mock"}}}}}
+        (tmp_path / "opencode.json").write_text(json.dumps(settings))
+        quiet = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
+        listed = run("opencode", "mcp", "list", home=tmp_path, **quiet)
+        done = run("opencode", "run", "hello", home=tmp_path, **quiet)
+        sent = json.dumps(api.bodies)
+    assert re.search(r"✓ aleph-agent \S*connected", listed.stdout), listed.stdout + listed.stderr
     missing = sorted(tool for tool in TOOLS if tool not in sent)
     assert missing == [], done.stdout + done.stderr
 

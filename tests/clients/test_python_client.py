@@ -141,6 +141,7 @@ async def test_annotations_are_complete(connect: Connect) -> None:
                     "aleph_vm_power",
                     "aleph_vm_run",
                     "aleph_vm_copy",
+                    "aleph_adopt_vm",
                     "aleph_freeze",
                 )
             )

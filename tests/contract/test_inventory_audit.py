@@ -81,7 +81,7 @@ async def test_the_life_of_a_vm_is_told_in_order(inventory: SqlInventory) -> Non
         ("running", "up"),
         (
             "decision",
-            "extend vm-1: allowed by every rule; 0.5000 credits (US$0.0050) reserved, until 2026-11-23T14:00:00Z",
+            "extend vm-1: allowed by every rule; 0.50 credits (US$0.005) reserved, until 2026-11-23T14:00:00Z",
         ),
         ("extended", "until 2026-11-23T14:00:00Z"),
         ("destroying", "its lease ended"),

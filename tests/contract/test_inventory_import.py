@@ -1,7 +1,6 @@
 """A predecessor's inventory is taken over once: all that can be read, and a word about what cannot."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aleph_agentd.adapters.store import Defaults, Imported, SqlInventory, sqlite_url
+from aleph_agentd.adapters.store import Defaults, Imported, SqlInventory
 from aleph_agentd.adapters.store.predecessor import read
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.ports import StoreTrouble
 from support.inventory import HOUR, NOW, a_hash, a_vm, allow, an_intent
 
+pytest_plugins = ["support.store_fixtures"]
+
 DEFAULTS = Defaults(NOW, timedelta(hours=24), payer="0xHuman", signer="0xOurs")
-
-
-@pytest.fixture
-async def inventory(tmp_path: Path) -> AsyncIterator[SqlInventory]:
-    """An empty inventory."""
-    opened = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
-    yield opened
-    await opened.close()
 
 
 def entry(seed: object = 1, **fields: Any) -> dict[str, Any]:

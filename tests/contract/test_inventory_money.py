@@ -1,29 +1,20 @@
 """The inventory admits, reserves and settles in single steps: no race, no crash and no repetition makes money."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.domain.errors import Conflict, Denied
 from aleph_agentd.domain.model import Exposure, VmState
 from aleph_agentd.ports import Inventory, Remembered, StaleRow
 from support.inventory import HOUR, NOW, RESERVE, a_hash, a_vm, allow, an_intent
 
+pytest_plugins = ["support.store_fixtures"]
+
 S = VmState
-
-
-@pytest.fixture
-async def inventory(tmp_path: Path) -> AsyncIterator[Inventory]:
-    """An empty inventory."""
-    opened = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
-    yield opened
-    await opened.close()
 
 
 def deny(exposure: Exposure) -> None:

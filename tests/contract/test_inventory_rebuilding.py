@@ -1,24 +1,14 @@
 """The inventory takes in what only the network knows, and keeps what it publishes."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
-
-from aleph_agentd.adapters.store import SqlInventory, sqlite_url
+from aleph_agentd.adapters.store import SqlInventory
 from aleph_agentd.domain.model import SignedMessage, VmState
 from support.inventory import HOUR, NOW, a_hash, a_vm, allow, an_intent
 
+pytest_plugins = ["support.store_fixtures"]
+
 FORGETS = tuple(SignedMessage(a_hash(f"forget {n}"), f'{{"n": {n}}}') for n in range(3))
-
-
-@pytest.fixture
-async def inventory(tmp_path: Path) -> AsyncIterator[SqlInventory]:
-    """An empty one."""
-    opened = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
-    yield opened
-    await opened.close()
 
 
 async def test_adopting_writes_row_money_and_kill_switches_in_one_step(inventory: SqlInventory) -> None:

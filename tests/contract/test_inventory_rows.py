@@ -1,14 +1,12 @@
 """The inventory keeps rows exactly, moves them only legally, and finds them again."""
 
-from collections.abc import AsyncIterator
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from aleph_agentd.adapters.store import SqlInventory, sqlite_url
+from aleph_agentd.adapters.store import SqlInventory
 from aleph_agentd.adapters.store.schema import vms
 from aleph_agentd.domain.errors import NotFound
 from aleph_agentd.domain.leases import due
@@ -16,15 +14,9 @@ from aleph_agentd.domain.model import LEASED, LIVE, TOMBSTONES, Vm, VmState
 from aleph_agentd.ports import Inventory, StaleRow
 from support.inventory import HOUR, NOW, a_hash, a_vm, allow, an_intent
 
+pytest_plugins = ["support.store_fixtures"]
+
 S = VmState
-
-
-@pytest.fixture
-async def inventory(tmp_path: Path) -> AsyncIterator[Inventory]:
-    """An empty inventory."""
-    opened = await SqlInventory.open(sqlite_url(tmp_path / "state" / "inventory.db"))
-    yield opened
-    await opened.close()
 
 
 async def admitted(inventory: Inventory, *all_of: Vm) -> None:

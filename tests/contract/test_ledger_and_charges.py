@@ -16,7 +16,8 @@ from aleph_agentd.adapters.store import SqlInventory, sqlite_url
 from aleph_agentd.app import network_settings
 from aleph_agentd.domain.caller import Caller, Peer
 from aleph_agentd.domain.errors import Refusal
-from aleph_agentd.domain.model import Vm
+from aleph_agentd.domain.model import NetworkInstance, Vm
+from aleph_agentd.domain.money import hourly_units
 from aleph_agentd.joining import given, join, witnessed
 from aleph_agentd.services.auditor import Auditor
 from aleph_agentd.services.core import Services
@@ -152,6 +153,10 @@ async def test_a_gpu_costs_what_the_network_says_and_is_given_once(
     vm = await services.provisioner.wait(order.create_id, 60)
     (rate,) = (await services.market.rates(vm.payer)).values()
     assert rate == pytest.approx(vm.rate)
+    # And so would a row be priced that has to be written anew.
+    size = {"vcpus": vm.vcpus, "memory_mib": vm.memory_mib, "gpus": 1}
+    listed = NetworkInstance(vm.item_hash, vm.signer, vm.payer, None, None, **size)
+    assert hourly_units(await services.adopter.rate(listed)) == hourly
     second = replace(plan, request=replace(request, name="g2"))
     with pytest.raises(Refusal, match="This CRN cannot host"):
         order = await services.provisioner.create(second, caller, None, "")

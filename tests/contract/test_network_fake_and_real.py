@@ -27,7 +27,7 @@ from aleph_agentd.ports import (
 )
 from support.clock import ManualClock
 from support.devnet import DevnetProcess
-from support.fake_network import FakeNetwork
+from support.fake_network import ADA, FakeNetwork
 from support.network import HASH, SSH_KEY
 
 EXPIRES = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -157,6 +157,20 @@ async def test_a_listing_holds_what_lives_and_its_stamp(network: Ports) -> None:
     listed = await network.messages.instances(network.signer.address)
     assert item_hash not in [i.item_hash for i in listed]
     assert await network.messages.instances("0x" + "0" * 40) == []
+
+
+async def test_a_listing_tells_a_gpu_and_the_costs_its_price(network: Ports) -> None:
+    """A row that is written from it would else have the price of a VM without one."""
+    message = await network.sign(gpu=ADA, vcpus=3, memory_mib=3 * 6144, disk_mib=3 * 61_440)
+    await network.messages.post(message)
+    plain = await network.create()
+    listed = await network.messages.instances(network.signer.address)
+    assert {item.item_hash: item.gpus for item in listed} == {message.item_hash: 1, plain: 0}
+    rates = await network.market.rates(network.signer.address)
+    hourly = {item_hash: hourly_units(rate) for item_hash, rate in rates.items()}
+    assert hourly == {message.item_hash: 3 * 43_125, plain: 14_250}
+    for item_hash in hourly:
+        await network.forget(item_hash)
 
 
 async def test_a_forget_ends_billing_at_once_and_a_second_one_changes_nothing(network: Ports) -> None:

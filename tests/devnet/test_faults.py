@@ -178,3 +178,15 @@ async def test_unknown_levers_and_bad_bodies_are_refused(net: LocalNetwork) -> N
     ):
         status, _ = await net.ask("POST", f"/devnet/{lever}", json=body)
         assert status == 400
+
+
+async def test_a_node_can_lie_about_what_it_is_asked_for(net: LocalNetwork) -> None:
+    """`lies`: every value of that name, wherever it is; the rest is the truth."""
+    item_hash = await net.create()
+    await net.running(item_hash)
+    truth = (await net.executions())[item_hash]
+    await net.fault({"lies": {"host_ipv4": "1.2.3.4;id"}}, node=net.crn_hash(), path="/v2/about/executions")
+    lie = (await net.executions())[item_hash]
+    assert lie["networking"].pop("host_ipv4") == "1.2.3.4;id"
+    del truth["networking"]["host_ipv4"]
+    assert lie == truth

@@ -86,6 +86,23 @@ async def test_what_runs_in_it_ends_with_it(tmp_path: Path) -> None:
         await run(box, "true")
 
 
+@possible
+async def test_a_toolchain_is_lent_to_it_to_read(tmp_path: Path) -> None:
+    """Its programs are on the PATH, after the machine's own; a Python is there in any case."""
+    tool = tmp_path / "tools" / "bin" / "greet"
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\necho hello\n")
+    tool.chmod(0o755)
+    box = Sandbox(tmp_path / "home", "vm-1", tmp_path / "tools")
+    await box.start()
+    try:
+        assert await run(box, "greet; python3 -c 'print(6*7)'") == (0, "hello\n42\n")
+        assert (await run(box, "echo >> $(command -v greet)"))[0] != 0
+    finally:
+        await box.stop()
+    assert tool.read_text() == "#!/bin/sh\necho hello\n"
+
+
 def test_without_bubblewrap_the_mode_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,18 +1,27 @@
-"""The owner's commands as README and docs write them, run one after another against a real daemon with a VM."""
+"""The owner's commands as README and docs write them, run one after another against a real daemon with a VM.
+
+What else there is in shell blocks and in sentences: tests/unit/docs/test_commands.py.
+"""
 
 import asyncio
+import os
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from aleph_agentd.control.__main__ import main
-from support.daemon import DaemonProcess
+from support.daemon import DaemonProcess, eventually
 from support.devnet import DevnetProcess
 from support.source import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAM = "aleph-agentctl"
 INSTEAD = {
     "events": "events --no-follow",
@@ -80,6 +89,45 @@ def test_every_command_does_what_the_page_says(
         allowed = {0, 1} if command in MAY_FAIL else {0}
         assert code in allowed, (command, code, said.out[-500:], said.err[-500:])
     assert rented.leaves_nothing()
+
+
+async def test_the_network_of_the_readme_is_one_that_a_daemon_runs_on() -> None:
+    """The block as it stands, in a shell and with a home of its own; but for the port, which others may have."""
+    [block] = re.findall(r"```sh\n(aleph-devnet run .*?)```", PAGES[0].read_text(), re.DOTALL)
+    with tempfile.TemporaryDirectory(prefix="readme-") as folder:
+        script = block.replace("/tmp/devnet", f"{folder}/net").replace("run --dir", "run --port 0 --dir")
+        env = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": folder,
+            "ALEPH_AGENT_RUNTIME_DIR": f"{folder}/run",
+        }
+        with (Path(folder) / "said").open("w+") as said:
+            shell = subprocess.Popen(
+                ["sh", "-c", script], env=env, stdout=said, stderr=said, cwd=folder, start_new_session=True
+            )
+            try:
+                answer = await eventually(lambda: _status(env, folder), "the daemon of the block to answer")
+            finally:
+                os.killpg(shell.pid, signal.SIGTERM)
+                shell.wait(30)
+                await eventually(lambda: _is_over(shell.pid), "daemon and network to end")
+            said.seek(0)
+            assert re.search(r"^network +http://127\.0\.0\.1:\d+$", answer, re.MULTILINE), said.read()
+
+
+def _is_over(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _status(env: dict[str, str], folder: str) -> str:
+    done = subprocess.run(
+        [PROGRAM, "status"], env=env, cwd=folder, capture_output=True, text=True, timeout=30, check=False
+    )
+    return done.stdout
 
 
 def _ends_everything(command: str) -> int:

@@ -23,9 +23,11 @@ async def test_a_locked_key_lets_read_and_refuses_creates_until_it_is_unlocked(n
         assert await daemon.rows() == []
         with pytest.raises(Refusal, match="aleph-agentctl unlock"):
             await daemon.call("aleph_create_vm", {"name": "locked"})
+        assert await daemon.control("key.state") == {"open": ""}
         with pytest.raises(Refusal, match="does not open"):
             await daemon.control("key.unlock", {"passphrase": "wrong"})
         assert (await daemon.control("key.unlock", {"passphrase": PASSPHRASE}))["address"] == daemon.address
+        assert await daemon.control("key.state") == {"open": daemon.address}
         assert (await daemon.call("aleph_create_vm", {"name": "open"}))["name"] == "open"
         entries = json.dumps(await daemon.control("audit.list"))
         assert "key.unlock" in entries

@@ -9,7 +9,7 @@ from support.daemon import eventually
 
 POST, NOTIFY = "/api/v0/messages", "/control/allocation/notify"
 TOOLS = {"aleph_check_balance", "aleph_list_crns", "aleph_create_vm", "aleph_wait_vm", "aleph_list_my_vms",
-         "aleph_extend_vm", "aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy", "aleph_spend_report", "aleph_freeze"}  # fmt: skip
+         "aleph_extend_vm", "aleph_destroy_vm", "aleph_vm_power", "aleph_adopt_vm", "aleph_vm_run", "aleph_vm_copy", "aleph_spend_report", "aleph_freeze"}  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])

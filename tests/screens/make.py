@@ -100,9 +100,9 @@ def as_page(said: str, prompt: str) -> tuple[str, int]:
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     lines = said.replace("\r", "").rstrip("\n").split("\n")
     for line in [*([f"$ {prompt}"] if prompt else []), *lines]:
-        console.print(Text.from_ansi(line), soft_wrap=True)
+        console.print(Text.from_ansi(line, overflow="fold"))
     code = console.export_html(theme=_THEME, inline_styles=True, code_format="{code}")
-    return _PAGE.format(code=code), len(lines) + bool(prompt)
+    return _PAGE.format(code=code), code.rstrip("\n").count("\n") + 1
 
 
 def shoot(page: Path, image: Path, width: int, height: int) -> None:

@@ -9,6 +9,20 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+FILE_NAMES = [
+    "two\nlines",
+    "../../../etc/passwd",
+    "$(reboot)",
+    "`reboot`; reboot",
+    "'quoted' \"twice\"",
+    "-rf",
+    "a b\\c",
+    "~/at home",
+    "é\u202e.txt",
+    "x > hostname",
+]
+"""Of files in a VM: for a shell, a terminal or a path they would be something else."""
+
 
 class Attack(NamedTuple):
     """One tool call."""

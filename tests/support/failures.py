@@ -27,7 +27,7 @@ WHOLE = "SECRETS_WHOLE" in os.environ
 HOSTILE: tuple[Any, ...] = (None, -1, 2**63, "", "x" * 9000, "\x1b]0;\x07", "../../etc", [], {}, True, 0.5, float("inf"))  # fmt: skip
 VERBS = ("key.unlock", "vms.get", "vms.list", "ledger.list", "audit.list", "audit.verify", "passphrase.set",
          "panic", "panic.status", "unfreeze", "backup.read", "escrow.export", "approvals.deny",
-         "approvals.approve", "orphans.adopt", "orphans.destroy", "recover", "sweep.run", "spend", "no.such",
+         "approvals.approve", "orphans.get", "orphans.adopt", "orphans.destroy", "recover", "sweep.run", "spend", "no.such",
          "hello", "mcp.open", "tools.call")  # fmt: skip
 _LINES = (b"{", b"[]", b'{"id":1}', b'{"jsonrpc":"2.0","id":1,"method":"no/such"}', b"\xff", b"null",
           b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}', b'{"jsonrpc":"1.0","id":1,"method":"ping"}',

@@ -315,7 +315,11 @@ class FakeNetwork:
         return MessageStatus.PROCESSED
 
     def _rate(self, posted: Posted) -> Decimal:
-        return self.cu_rate * int(posted.content.get("vcpus", 1))
+        return self._of_one(posted.content) * int(posted.content.get("vcpus", 1))
+
+    def _of_one(self, content: dict[str, Any]) -> Decimal:
+        ada = self.gpus[ADA.model.lower()]
+        return ada.rate / ada.compute_units if "gpu" in content else self.cu_rate
 
     async def status(self, item_hash: str) -> MessageStatus:
         """404 is UNKNOWN."""
@@ -369,6 +373,7 @@ class FakeNetwork:
                 memory_mib=self.messages[item_hash].content.get("memory", 2048),
                 disk_mib=self.messages[item_hash].content.get("vcpus", 1) * 20_480,
                 rootfs=self.messages[item_hash].content.get("rootfs", ""),
+                gpus=int("gpu" in self.messages[item_hash].content),
             )
             for item_hash in self.billed()
             if self.messages[item_hash].sender == sender
@@ -443,9 +448,7 @@ class FakeNetwork:
         leave = await self._enter("estimate", message.item_hash)
         leave()
         content = json.loads(message.body)["content"]
-        ada = self.gpus[ADA.model.lower()]
-        of_one = ada.rate / ada.compute_units if "gpu" in content else self.cu_rate
-        return of_one * int(content["vcpus"]) * self.estimate_factor
+        return self._of_one(content) * int(content["vcpus"]) * self.estimate_factor
 
     async def crns(self) -> CrnList:
         """The list."""

@@ -69,7 +69,10 @@ class Settings(Policy):
         description="The database; a .json file is imported once, and the database lies beside it.",
     )
     database_url: str | None = Field(
-        None, description="Another database than the file, for several machines."
+        None, description="A PostgreSQL database instead of the file: postgresql+psycopg://…"
+    )
+    database_password_path: AbsolutePath | None = Field(
+        None, description="The file with its password; without it systemd's credential, or the URL's own."
     )
     escrow_dir: AbsolutePath | None = Field(
         None, description="Where the kill switch of every live VM is kept up to date, for reap-escrow."

@@ -8,19 +8,19 @@ and no other. Neither the secret nor the address (which may hold a token) is eve
 import hashlib
 import hmac
 import json
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..domain.clock import Clock
 from ..domain.notices import Notice
 from ..ports import NotTold
+from . import secret_file
+from .secret_file import SecretTrouble
 
 CREDENTIAL = "aleph-agentd.webhook"
 TIMEOUT_S = 10.0
 SIGNATURE, TIMESTAMP = "X-Aleph-Agentd-Signature", "X-Aleph-Agentd-Timestamp"
 _LEAST_SECRET, _MOST_SECRET = 16, 4096
-_OTHERS_READ = 0o077
 
 
 class Webhook:
@@ -61,28 +61,17 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
 
 
 def read_secret(path: Path | None) -> bytes:
-    """The secret without the line's end, from the owner's file or else systemd's credential. Raises NotTold.
+    """From the owner's file or else systemd's credential. Raises NotTold.
 
     Read for each notice, so that it can be changed while the daemon runs.
     """
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if path is None and credentials:
-        return _read(Path(credentials) / CREDENTIAL, ours=False)
-    if path is None:
-        raise NotTold(f"no webhook_secret_path is set, and there is no credential {CREDENTIAL}")
-    return _read(path, ours=True)
-
-
-def _read(path: Path, *, ours: bool) -> bytes:
     try:
-        # O_NONBLOCK: a FIFO in its place must not hang the daemon.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            if ours and os.fstat(handle).st_mode & _OTHERS_READ:
-                raise NotTold(f"others can read {path}: chmod 600 {path}")
-            secret = file.read(_MOST_SECRET + 1).strip()
-    except OSError as trouble:
-        raise NotTold(f"{path}: {trouble.strerror}") from None
-    if not _LEAST_SECRET <= len(secret) <= _MOST_SECRET:
-        raise NotTold(f"{path} must hold {_LEAST_SECRET} to {_MOST_SECRET} bytes")
-    return secret
+        return secret_file.read_secret(
+            path,
+            setting="webhook_secret_path",
+            credential=CREDENTIAL,
+            least=_LEAST_SECRET,
+            most=_MOST_SECRET,
+        )
+    except SecretTrouble as trouble:
+        raise NotTold(str(trouble)) from None

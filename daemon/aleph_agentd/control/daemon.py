@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aleph_agentd import runtime_dir
+from aleph_agentd.control import units
+from aleph_agentd.control.installing import SERVICE, place_of
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import Client, DaemonUnreachable, HungUp, NoAnswer, open_client
 
@@ -18,6 +20,8 @@ CONNECT_S = 5.0
 READ_S = 30.0
 ACT_S = 60.0
 """A destroy waits up to 30 s for the network."""
+
+_MANAGERS: dict[units.Kind, str] = {"user": "systemctl --user", "system": "sudo systemctl"}
 
 Answer = TypeVar("Answer")
 
@@ -49,8 +53,13 @@ def _found() -> Path:
 def start_command() -> str:
     """What starts the daemon that was looked for."""
     chosen = os.environ.get(runtime_dir.VARIABLE)
-    setting = f"{runtime_dir.VARIABLE}={shlex.quote(chosen)} " if chosen else ""
-    return f"{setting}aleph-agentd run"
+    if chosen:
+        return f"{runtime_dir.VARIABLE}={shlex.quote(chosen)} aleph-agentd run"
+    # Beside the units a daemon of one's own would be a second one, which is gone with its terminal.
+    for kind, manager in _MANAGERS.items():
+        if (place_of(kind, os.environ).folder / SERVICE).exists():
+            return f"{manager} start {SERVICE.removesuffix('.service')}"
+    return "aleph-agentd run"
 
 
 def with_daemon(work: Callable[[Client], Awaitable[Answer]], at: Path | None = None) -> Answer:

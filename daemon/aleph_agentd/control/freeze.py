@@ -9,8 +9,9 @@ import click
 from aleph_agentd.control import output
 from aleph_agentd.control.daemon import DONE, FAILED, READ_S, ask, with_daemon
 from aleph_agentd.control.terminal import with_passphrase
-from aleph_agentd.control.text import moment, plain
+from aleph_agentd.control.text import counted, moment, plain
 from aleph_agentd.control.verb import as_json, json_option
+from aleph_agentd.domain.counting import be
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import Client
 
@@ -34,7 +35,7 @@ def unfreeze(project: str | None) -> None:
     """Let VMs be created and extended again. Asks for the owner's passphrase."""
     answer = ask("unfreeze", with_passphrase({} if project is None else {"project": project}))
     if not as_json():
-        output.say(f"{answer['lifted']} freezes lifted")
+        output.say(f"{counted(answer['lifted'], 'freeze')} lifted")
     _show(answer)
 
 
@@ -74,7 +75,7 @@ def _ask_first() -> None:
             code="not_confirmed",
         )
     click.echo(
-        f"This ends {live} VMs, and whatever else the network lists under our key. The disks are lost.",
+        f"This ends {counted(live, 'VM')}, and whatever else the network lists under our key. The disks are lost.",
         err=True,
     )
     if click.prompt(f"Type {CONFIRMATION!r} to go on", err=True) != CONFIRMATION:
@@ -98,9 +99,8 @@ async def panic_until_done(client: Client) -> int:
     else:
         output.say("the network confirms: nothing under our key is billed any more", "green")
         if answer["erasing"]:
-            output.say(
-                f"{answer['erasing']} VMs wait for their CRNs to confirm the erase; that costs nothing"
-            )
+            wait = f"{counted(answer['erasing'], 'VM')} {be(answer['erasing'], 'waits', 'wait')}"
+            output.say(f"{wait} until the erase is confirmed by the CRN; that costs nothing")
         output.say("creates and extends stay frozen: aleph-agentctl unfreeze")
     return DONE if answer["done"] else FAILED
 
@@ -108,6 +108,6 @@ async def panic_until_done(client: Client) -> int:
 def _words(answer: dict[str, Any]) -> str:
     if answer["billing"] is None:
         return "looking at the network and the inventory"
-    listed = "an unknown number of" if answer["listed"] is None else answer["listed"]
+    listed, billed = counted(answer["listed"], "VM"), counted(answer["billing"], "row")
     trouble = f" ({plain(answer['trouble'])})" if answer["trouble"] else ""
-    return f"{answer['billing']} rows still billed, {listed} VMs on the network's list{trouble}"
+    return f"{billed} still billed, {listed} on the network's list{trouble}"

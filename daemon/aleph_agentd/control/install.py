@@ -14,7 +14,9 @@ from aleph_agentd.control import boundary, installed, installing, living, output
 from aleph_agentd.control.doctor import gather_machine
 from aleph_agentd.control.doctor.finding import manage, ours
 from aleph_agentd.control.installing import Place, Record, works
+from aleph_agentd.control.text import counted
 from aleph_agentd.control.verb import as_json, json_option
+from aleph_agentd.domain.counting import be
 from aleph_agentd.domain.errors import Refusal
 
 NOT_CARRIED = {"RUNTIME_DIR", "AUTOSTART", "RUN_INTEGRATION"}
@@ -111,7 +113,7 @@ def _refuse_to_leave_vms(place: Place, record: Record, carried: Carried) -> None
             f"{', '.join(changes)} would change: {problem.message}", keep, code=problem.code
         ) from None
     if live:
-        why = f"{live} VMs live, and under another {', '.join(changes)} nobody would end them; nothing was changed"
+        why = f"{counted(live, 'VM')} {be(live, 'lives', 'live')}, and under another {', '.join(changes)} nobody would end them; nothing was changed"
         raise Refusal(why, keep, code="vms_live")
 
 

@@ -18,6 +18,9 @@ _FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 @json_option
 def unlock() -> None:
     """Open the daemon's encrypted key with its passphrase, typed on a terminal."""
+    if address := ask("key.state", {}, ACT_S)["open"]:
+        _say({"address": address}, f"The key of {address} is open: there is nothing to unlock.")
+        return
     answer = ask("key.unlock", {PARAMETER: ask_passphrase("Passphrase of the key")}, ACT_S)
     _say({"address": answer["address"]}, f"The key of {answer['address']} is open until the daemon stops.")
 

@@ -9,10 +9,11 @@ from aleph_agentd.control import output
 from aleph_agentd.control.daemon import ACT_S, DONE, FAILED, READ_S, ask, with_daemon
 from aleph_agentd.control.status import sweep_line
 from aleph_agentd.control.terminal import with_passphrase
-from aleph_agentd.control.text import ends, plain, short
+from aleph_agentd.control.text import counted, ends, plain, short
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.control.verbs import Verbs
 from aleph_agentd.control.vms import show
+from aleph_agentd.domain.counting import be
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import Client
 
@@ -52,7 +53,8 @@ def orphans(context: click.Context, sweep: bool, anyway: bool) -> None:
 @json_option
 def adopt(item_hash: str) -> None:
     """Take a VM into the inventory: with its stamped lease, or one of the default length from now."""
-    answer = ask("orphans.adopt", with_passphrase({"item_hash": item_hash}), ACT_S)
+    found = ask("orphans.get", {"item_hash": item_hash})["vm"]["item_hash"]
+    answer = ask("orphans.adopt", with_passphrase({"item_hash": found}), ACT_S)
     if as_json():
         output.say_json(answer)
         return
@@ -87,19 +89,23 @@ def recover(others: bool) -> None:
     if as_json():
         output.say_json(answer)
         return
-    output.say(f"{len(answer['adopted'])} VMs were taken into the inventory.")
+    taken = len(answer["adopted"])
+    output.say(f"{counted(taken, 'VM')} {be(taken, 'was', 'were')} taken into the inventory.")
     if answer["adopted"]:
         show(answer["adopted"])
     if answer["waiting"]:
-        output.say(f"{answer['waiting']} wait until the network tells their price and their lease.", "yellow")
+        waits = f"{answer['waiting']} {be(answer['waiting'], 'waits', 'wait')}"
+        output.say(f"{waits} until the network tells price and lease.", "yellow")
     if answer["strangers"]:
         output.say(
-            f"{answer['strangers']} are of another installation: aleph-agentctl recover --others", "yellow"
+            f"{answer['strangers']} {be(answer['strangers'])} of another installation: aleph-agentctl recover --others",
+            "yellow",
         )
     for line in answer.get("restoring") or []:
         output.say(plain(line), "yellow")
     if answer["orphans"]:
-        output.say(f"{answer['orphans']} carry no stamp: aleph-agentctl orphans", "yellow")
+        carry = be(answer["orphans"], "carries", "carry")
+        output.say(f"{answer['orphans']} {carry} no stamp: aleph-agentctl orphans", "yellow")
 
 
 def _ask_first(item_hash: str) -> None:

@@ -6,7 +6,7 @@ import click
 
 from aleph_agentd.control import output
 from aleph_agentd.control.daemon import ask
-from aleph_agentd.control.text import NONE, credits_and_usd, moment, plain, short
+from aleph_agentd.control.text import NONE, counted, credits_and_usd, moment, plain, short
 from aleph_agentd.control.verb import as_json, json_option
 
 Answer = dict[str, Any]
@@ -44,7 +44,7 @@ def status() -> None:
 def _daemon(answer: Answer) -> str:
     return (
         f"{plain(answer.get('version'))}, pid {plain(answer.get('pid'))}, "
-        f"since {moment(answer.get('started_at'))}, {plain(answer.get('sessions', 0))} sessions"
+        f"since {moment(answer.get('started_at'))}, {counted(answer.get('sessions', 0), 'session')}"
     )
 
 
@@ -102,10 +102,10 @@ def sweep_line(sweep: Answer) -> str:
 def _health(health: Answer) -> str:
     if not health.get("at"):
         return "not looked at yet"
-    watched, unwell = plain(health.get("watched", 0)), health.get("unwell")
-    budget = f"{plain(health.get('connections', 0))} connections, at most {plain(health.get('connections_per_s'))}/s"
+    watched, unwell = counted(health.get("watched", 0), "VM"), health.get("unwell")
+    budget = f"{counted(health.get('connections', 0), 'connection')}, at most {plain(health.get('connections_per_s'))}/s"
     well = f"{plain(unwell)} not well" if unwell else "all well"
-    return f"{moment(health['at'])}: {watched} VMs on {plain(health.get('crns', 0))} CRNs, {well}; {budget}{_because(health)}"
+    return f"{moment(health['at'])}: {watched} on {counted(health.get('crns', 0), 'CRN')}, {well}; {budget}{_because(health)}"
 
 
 def _burn(answer: Answer) -> str:
@@ -130,7 +130,7 @@ def _policy(policy: Answer) -> str:
     """Which limits hold: everything that was quoted or approved names them."""
     budgets = len(policy.get("projects") or [])
     stale = " – not what is written now" if policy.get("trouble") else ""
-    of_projects = f", {budgets} project budgets" if budgets else ""
+    of_projects = f", {counted(budgets, 'project budget')}" if budgets else ""
     return f"{plain(policy.get('version') or NONE)} since {moment(policy.get('since'))}{of_projects}{stale}"
 
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from aleph_agentd.domain import counting, money
+
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Control, formatting (right-to-left overrides too), surrogates, line and paragraph separators."""
 
@@ -43,18 +45,11 @@ def _cells(character: str) -> int:
 
 
 def credits_and_usd(amount: float | None, otherwise: str = UNKNOWN) -> str:
-    """`57.00 cr (US$0.57)`; small amounts keep their digits."""
+    """`57.00 cr (US$0.57)`, exact as `money.show` is."""
     if amount is None:
         return otherwise
-    # Decimals round a half as `money.show` does: the same price must not look like two.
     cr = Decimal(str(amount))
-    usd = cr / 100
-    return f"{cr:,.{_digits(cr)}f} cr (US${usd:,.{_digits(usd)}f})"
-
-
-def _digits(amount: Decimal) -> int:
-    size = abs(amount)
-    return 2 if size >= 1 or size == 0 else 4 if size >= Decimal("0.01") else 6
+    return f"{money.decimals(cr, 4)} cr (US${money.decimals(cr / 100, 6)})"
 
 
 def moment(at: object) -> str:
@@ -85,3 +80,8 @@ def minutes(value: float | None) -> str:
 def short(item_hash: object) -> str:
     """As much of a hash as tells VMs apart."""
     return plain(item_hash)[:16]
+
+
+def counted(number: object, noun: str) -> str:
+    """`1 VM`, `2 VMs`; None is an unknown number."""
+    return plain(counting.counted(number, noun))

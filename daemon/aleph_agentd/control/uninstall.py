@@ -9,7 +9,9 @@ from aleph_agentd.control import freeze, installing, living, output
 from aleph_agentd.control.daemon import ask, with_daemon
 from aleph_agentd.control.doctor.finding import command, manage, ours
 from aleph_agentd.control.installing import Place, Record, works
+from aleph_agentd.control.text import counted
 from aleph_agentd.control.verb import as_json, json_option
+from aleph_agentd.domain.counting import be
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import DaemonUnreachable
 
@@ -74,7 +76,7 @@ def _refuse_while_vms_live(place: Place, live: int, away: str, managed: bool = T
     if live:
         by = " by the inventory" if away else ""
         raise Refusal(
-            f"{live} VMs live{by}, and nobody would end them; nothing was removed",
+            f"{counted(live, 'VM')} {be(live, 'lives', 'live')}{by}, and nobody would end them; nothing was removed",
             _way_out(place, away, managed),
             code="vms_live",
         )

@@ -21,6 +21,7 @@ BY_ITSELF = Act()
 """What nobody asked for: the daemon's own timers, and all that follows from them."""
 
 _act: ContextVar[Act] = ContextVar("act", default=BY_ITSELF)
+_decided: ContextVar[str] = ContextVar("decided", default="")
 
 
 def act_of(caller: Caller, request_key: str | None = None) -> Act:
@@ -43,3 +44,13 @@ def on_behalf_of(act: Act) -> Iterator[None]:
         yield
     finally:
         _act.reset(token)
+
+
+def decided() -> str:
+    """The id of the approval that this very call has had its client decide on; empty in every other call."""
+    return _decided.get()
+
+
+def note_decided(approval_id: str) -> None:
+    """For the rest of this call, which is a task of its own: it is sent again, and must not ask for twice as much."""
+    _decided.set(approval_id)

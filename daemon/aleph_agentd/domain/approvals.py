@@ -41,7 +41,7 @@ class Approval:
 
     id: str
     kind: str
-    """`create` or `extend`."""
+    """`create`, `extend` or `adopt`."""
     state: ApprovalState = ApprovalState.WAITING
 
     uid: int

@@ -20,7 +20,7 @@ class Case:
     """One request for money, and everything that decides on it. Units throughout."""
 
     what: str
-    """`create` or `extend`."""
+    """`create`, `extend`, or `adopt`: one more VM in the books, which the network runs already."""
     name: str = ""
     project: str = ""
     """The directory whose VM it is, as its client claims."""

@@ -36,6 +36,11 @@ class Size:
     disk_mib: int
 
 
+def dearest_unit(tiers: Tiers, plain: Decimal) -> Decimal:
+    """What one compute unit of a GPU VM costs at most per second, where nobody says which model it has."""
+    return max((tier.rate / tier.compute_units for tier in tiers.values()), default=plain)
+
+
 def plain_size(units: int) -> Size:
     """A VM without a GPU."""
     return Size(units, units, units * MEMORY_MIB, units * DISK_MIB)

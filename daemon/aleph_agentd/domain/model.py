@@ -198,6 +198,7 @@ class NetworkInstance:
     memory_mib: int = 0
     disk_mib: int = 0
     rootfs: str = ""
+    gpus: int = 0
 
 
 @dataclass(frozen=True)

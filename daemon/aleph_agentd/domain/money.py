@@ -54,9 +54,14 @@ def in_usd(units: int) -> float:
 
 
 def show(units: int) -> str:
-    """`570000` → `57.00 credits (US$0.57)`; small amounts keep their digits."""
-    digits = 2 if abs(units) >= UNITS_PER_CREDIT else 4
-    return f"{Decimal(units) / UNITS_PER_CREDIT:,.{digits}f} credits (US${Decimal(units) / UNITS_PER_USD:,.{digits}f})"
+    """`570000` → `57.00 credits (US$0.57)`. Exact, as the numbers beside it are: one price must not look like two."""
+    return f"{decimals(Decimal(units) / UNITS_PER_CREDIT, 4)} credits (US${decimals(Decimal(units) / UNITS_PER_USD, 6)})"
+
+
+def decimals(amount: Decimal, most: int) -> str:
+    """At least two, and as many as it has, up to `most`."""
+    whole, _, fraction = f"{amount:,.{most}f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def parse_amount(text: str | int | float) -> int:

@@ -96,7 +96,7 @@ def _balance_guard(case: Case, limits: Limits, exposure: Exposure) -> None:
 
 def _concurrent(case: Case, limits: Limits, exposure: Exposure) -> None:
     live = exposure.live_vms + case.others_live
-    if case.what == "create" and live >= limits.max_concurrent_vms:
+    if case.what != "extend" and live >= limits.max_concurrent_vms:
         others = f" ({case.others_live} of them not made by this daemon)" if case.others_live else ""
         raise Denied(
             f"{live} VMs are live{others}, and the owner allows {limits.max_concurrent_vms} at a time.",
@@ -128,7 +128,7 @@ def _daily(case: Case, limits: Limits, exposure: Exposure) -> None:
 def _burn(case: Case, limits: Limits, exposure: Exposure) -> None:
     limit = limits.max_hourly_burn_units
     if (
-        case.what == "create"
+        case.what != "extend"
         and limit is not None
         and exposure.burn_units_per_hour + case.hourly_units > limit
     ):
@@ -152,7 +152,7 @@ def _floor(case: Case, limits: Limits, exposure: Exposure) -> None:
 
 def _network_day(case: Case, _: Limits, exposure: Exposure) -> None:
     burn = max(exposure.burn_units_per_hour, case.network_hourly_units)
-    if case.what == "create":
+    if case.what != "extend":
         burn += case.hourly_units
     need = burn * NETWORK_MIN_RUNTIME_S // 3600
     if case.balance_units < need:
@@ -180,6 +180,12 @@ def worst_case(case: Case) -> int:
 
 def _human(case: Case, limits: Limits, exposure: Exposure) -> None:
     limit, at_most = limits.human_approval_threshold_units, worst_case(case)
+    if case.what == "adopt" and at_most > (case.approved_units or 0):
+        raise Denied(
+            f"That a VM which nobody here made stays, for up to {money.show(at_most)}, is a human's decision, whatever it costs.",
+            "Call aleph_adopt_vm: its answer says how the owner approves it.",
+            code=HUMAN_APPROVAL,
+        )
     if limit is None or at_most <= (case.approved_units or 0):
         return
     # Nor are many small VMs: what this uid got unasked in a day counts as well.
@@ -194,7 +200,7 @@ def _human(case: Case, limits: Limits, exposure: Exposure) -> None:
 
 
 def _name(case: Case, _: Limits, exposure: Exposure) -> None:
-    if case.what == "create" and case.name in exposure.names:
+    if case.what != "extend" and case.name in exposure.names:
         raise Conflict(
             f"A live VM is already called {case.name!r}.",
             "Choose another name, or use that VM (aleph_list_my_vms).",

@@ -68,7 +68,7 @@ def _held(
 
 def _vms(case: Case, budget: SessionLimits, share: Share) -> tuple[str, str] | None:
     limit = budget.max_concurrent_vms
-    if case.what == "create" and limit is not None and share.live_vms >= limit:
+    if case.what != "extend" and limit is not None and share.live_vms >= limit:
         return f"are {share.live_vms} already", f"{limit} at a time"
     return None
 
@@ -87,7 +87,7 @@ def _day(case: Case, budget: SessionLimits, share: Share) -> tuple[str, str] | N
 def _burn(case: Case, budget: SessionLimits, share: Share) -> tuple[str, str] | None:
     limit = budget.max_hourly_burn_units
     burn = share.burn_units_per_hour + case.hourly_units
-    if case.what == "create" and limit is not None and burn > limit:
+    if case.what != "extend" and limit is not None and burn > limit:
         return f"would cost {money.show(burn)} per hour", money.show(limit)
     return None
 

@@ -27,6 +27,8 @@ READ_ONLY = frozenset(
         "events.watch",
         "ledger.list",
         "orphans.list",
+        "orphans.get",
+        "key.state",
         "backup.read",
         "panic.status",
         "audit.list",

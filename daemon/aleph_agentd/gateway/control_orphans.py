@@ -30,6 +30,7 @@ class Orphans:
         """To be joined with the other methods of control.sock."""
         return {
             "orphans.list": self.list,
+            "orphans.get": self.get,
             "orphans.adopt": self.adopt,
             "orphans.destroy": self.destroy,
             "sweep.run": self.sweep,
@@ -45,6 +46,10 @@ class Orphans:
             "strangers": _views(findings.strangers),
             "sweep": sweep_view(findings),
         }
+
+    async def get(self, _: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The one that a hash, or its beginning, names: before anybody is asked for a passphrase."""
+        return {"vm": orphan_view(self._named(params)).model_dump(mode="json")}
 
     async def sweep(self, connection: Connection, params: Mapping[str, Any]) -> dict[str, Any]:
         """Look now. `anyway`, which only the owner may say: and end what the breaker of sweeps would spare."""

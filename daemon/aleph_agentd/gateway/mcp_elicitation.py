@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
+from aleph_agentd.domain.acting import note_decided
 from aleph_agentd.domain.caller import Caller
 from aleph_agentd.domain.errors import Refusal
 
@@ -128,6 +129,7 @@ class Elicitation:
         try:
             yes = action == "accept" and content.get(_FIELD) is True
             await self._approvals.client_says(approval_id, caller, yes)
+            note_decided(approval_id)
         except Refusal as refusal:
             log.info("%s: the client's answer does not count: %s", approval_id, refusal.message)
             return False

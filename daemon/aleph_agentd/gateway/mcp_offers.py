@@ -31,6 +31,8 @@ RESOURCES: dict[str, tuple[str, str, str]] = {
     ),
 }
 """URI → the tool that answers it, a title, what it is."""
+CHANGING = ("aleph://vms", "aleph://budget")
+"""Whose changes are told. Of the CRNs' list there is a new one every minute: whoever needs it reads it."""
 
 PROMPTS: dict[str, tuple[str, dict[str, str], str]] = {
     "afford": (
@@ -77,6 +79,8 @@ class Offers:
         return {
             "on_list_resources": self._list_resources,
             "on_read_resource": self._read_resource,
+            "on_subscribe_resource": self._subscribe,
+            "on_unsubscribe_resource": self._unsubscribe,
             "on_list_prompts": self._list_prompts,
             "on_get_prompt": self._get_prompt,
         }
@@ -108,6 +112,17 @@ class Offers:
         text = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
         contents = mcp_types.TextResourceContents(uri=params.uri, mime_type=JSON, text=text)
         return mcp_types.ReadResourceResult(contents=[contents])
+
+    async def _subscribe(self, context: Any, params: Any) -> mcp_types.EmptyResult:
+        """The handshake era's way; a modern client names them in `subscriptions/listen`."""
+        if str(params.uri) not in CHANGING:
+            raise MCPError(INVALID_PARAMS, f"changes are told of {', '.join(CHANGING)}")
+        context.lifespan_context.subscribed.add(str(params.uri))
+        return mcp_types.EmptyResult()
+
+    async def _unsubscribe(self, context: Any, params: Any) -> mcp_types.EmptyResult:
+        context.lifespan_context.subscribed.discard(str(params.uri))
+        return mcp_types.EmptyResult()
 
     async def _list_prompts(self, _context: Any, _params: object) -> mcp_types.ListPromptsResult:
         return mcp_types.ListPromptsResult(

@@ -63,6 +63,8 @@ class McpServer:
             ),
         )
         self._server.middleware.clear()  # OpenTelemetry spans that nobody collects
+        # Our list is the same for as long as we run: a freeze or a new policy refuses calls, which says why, and hides no
+        # tool. But a client's session outlives us, and its shim announces the list of whoever comes after us.
         self._options = self._server.create_initialization_options(NotificationOptions(tools_changed=True))
 
     async def serve(
@@ -85,14 +87,16 @@ class McpServer:
         finally:
             self._sessions.discard(session)
 
-    async def tools_changed(self) -> None:
-        """Read the list of tools anew and announce it to every client."""
-        from mcp.server.subscriptions import ToolsListChanged
+    async def announce(self) -> bool:
+        """Tell whoever subscribed that VMs and budget changed; False while somebody does not read."""
+        from mcp.server.subscriptions import ResourceUpdated
 
-        self._listing = checked_listing(self._toolbox.listing())
-        for session in self._sessions:
-            session.tell("notifications/tools/list_changed")
-        await self._bus.publish(ToolsListChanged())
+        from aleph_agentd.gateway.mcp_offers import CHANGING
+
+        for uri in CHANGING:
+            await self._bus.publish(ResourceUpdated(uri=uri))
+        told = [session.tell_updates(CHANGING) for session in self._sessions]
+        return all(told)
 
     # Handlers
 
@@ -179,12 +183,12 @@ class McpServer:
         error = mcp_types.ErrorData(code=code, message=message)
         return SessionMessage(mcp_types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
 
-    def notification(self, method: str) -> Any:
-        """A notification without parameters."""
+    def notification(self, method: str, params: dict[str, Any]) -> Any:
+        """A notification."""
         import mcp_types
         from mcp.shared.message import SessionMessage
 
-        return SessionMessage(mcp_types.JSONRPCNotification(jsonrpc="2.0", method=method))
+        return SessionMessage(mcp_types.JSONRPCNotification(jsonrpc="2.0", method=method, params=params))
 
     def dump(self, outgoing: Any) -> tuple[bytes, int | str | None]:
         """The line of a message, and the id that it answers."""
@@ -220,6 +224,13 @@ class LazyMcp:
                 asyncio.to_thread(load, self._toolbox, self._version, self._approvals)
             )
         return await asyncio.shield(self._loading)
+
+    async def announce(self) -> bool:
+        """As the server does; before it is loaded, nobody has subscribed."""
+        loading = self._loading
+        if loading is None or not loading.done() or loading.cancelled() or loading.exception():
+            return True
+        return await loading.result().announce()
 
 
 def load(toolbox: Toolbox, version: str, approvals: "ClientApprovals | None" = None) -> McpServer:

@@ -5,6 +5,7 @@ Imported together with the SDK, after READY (anyio alone costs tens of milliseco
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ READ_SIZE = 64 * 1024
 OUTPUT_MESSAGES = 16
 STALL_S = 30.0
 
+UPDATED = "notifications/resources/updated"
 PARSE_ERROR, INVALID_REQUEST, BUSY = -32700, -32600, -32010
 
 RequestId = int | str
@@ -60,8 +62,8 @@ class Sdk(Protocol):
     def error(self, code: int, message: str, request_id: RequestId | None) -> Any:
         """An error answer."""
 
-    def notification(self, method: str) -> Any:
-        """A notification without parameters."""
+    def notification(self, method: str, params: dict[str, Any]) -> Any:
+        """A notification."""
 
     def dump(self, outgoing: Any) -> tuple[bytes, RequestId | None]:
         """The line of a message, and the id that it answers."""
@@ -85,20 +87,31 @@ class McpSession:
         self._in_flight: dict[str, str] = {}
         self._no_calls = anyio.Event()
         self._no_calls.set()
-        self._handshaken = False
+        self.subscribed: set[str] = set()
+        """Resources whose changes a client of the handshake era wants to hear of."""
+        self._untold: set[str] = set()
         self._outgoing: MemoryObjectSendStream[Any] | None = None
 
     def request_key(self, id_: RequestId) -> str:
         """The idempotency key of a request: a shim that sends it again means the same one."""
         return f"{self._nonce}:{type(id_).__name__}:{id_}"
 
-    def tell(self, method: str) -> None:
-        """Send a notification to a client of the handshake era, if it keeps up."""
-        if self._handshaken and self._outgoing is not None:
+    def tell_updates(self, changed: Collection[str]) -> bool:
+        """Tell a client of the handshake era which resources that it subscribed to changed; False while it does not read.
+
+        What it could not be told is kept, once for each resource.
+        """
+        self._untold |= self.subscribed & set(changed)
+        while self._untold and self._outgoing is not None:
+            uri = min(self._untold)
             try:
-                self._outgoing.send_nowait(self._sdk.notification(method))
-            except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                log.info("%s: dropped %s, the client does not read", self.caller.session, method)
+                self._outgoing.send_nowait(self._sdk.notification(UPDATED, {"uri": uri}))
+            except anyio.WouldBlock:
+                return False
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return True  # it has left
+            self._untold.discard(uri)
+        return True
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, draining: asyncio.Event
@@ -173,7 +186,6 @@ class McpSession:
             raise Malformed(INVALID_REQUEST, f"request id {id_!r} is still in flight")
         if len(self._in_flight) >= MAX_IN_FLIGHT:
             raise Malformed(BUSY, f"more than {MAX_IN_FLIGHT} requests in flight: wait for one", id_)
-        self._handshaken = self._handshaken or method == "initialize"
         self._in_flight[str(id_)] = method
         if method == "tools/call" and self._no_calls.is_set():
             self._no_calls = anyio.Event()

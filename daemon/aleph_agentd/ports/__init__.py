@@ -25,6 +25,7 @@ from .market import CrnList, Market, Price
 from .messages import InstanceSpec, Messages, MessageStatus, Rejection, Signer
 from .notifier import Notifier, NotTold
 from .passphrase import PassphraseFile
+from .rebuilding import Admission
 from .reckoning import Reckoning, Spending
 from .restoring import StartCounter
 from .saved_files import SavedFiles
@@ -59,6 +60,7 @@ __all__ = [
     "ReserveOutcome",
     "Reserved",
     "RestartOutcome",
+    "Admission",
     "Inventory",
     "FreezeLog",
     "Decide",

@@ -129,6 +129,10 @@ class Inventory(
         """Rows whose `leases.due_at` has come, most urgent first."""
         ...
 
+    async def ending(self, after: datetime, by: datetime, limit: int) -> list[Vm]:
+        """Leases that run after one instant and end by another, those first that end first."""
+        ...
+
     async def reap(
         self, by: datetime | None, now: datetime, limit: int, cause: str = LEASE_ENDED
     ) -> list[Vm]:

@@ -1,17 +1,38 @@
 """The part of the inventory that keeps it whole: rows for what only the network knows, extensions for its loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ..domain.model import SignedMessage, Vm
+from ..domain.model import Exposure, SignedMessage, Vm
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What decides whether a session gets an orphan, in the transaction that writes its row."""
+
+    decide: Callable[[Exposure], None]
+    budgets: Sequence[str]
+    approval: str
+    """Spent on it."""
 
 
 class Rebuilding(Protocol):
     """Part of `Inventory`; each method is one transaction."""
 
-    async def adopt(self, vm: Vm, forgets: Sequence[SignedMessage], reserve_units: int, now: datetime) -> Vm:
-        """A row for an orphan, with its kill switches and its reservation; the row that is there, if there is one."""
+    async def adopt(
+        self,
+        vm: Vm,
+        forgets: Sequence[SignedMessage],
+        reserve_units: int,
+        now: datetime,
+        admission: Admission | None = None,
+    ) -> Vm:
+        """A row for an orphan, with its kill switches and its reservation; the row that is there, if there is one.
+
+        With an admission: only if it decides so, by spending its approval; raises StaleRow if there is a row.
+        """
         ...
 
     async def unproven(self, since: datetime, limit: int) -> list[Vm]:

@@ -1,18 +1,24 @@
 """Writing rows for VMs that only the network knows: size, host and lease from their messages, money by the live price."""
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
 from ..domain import money
+from ..domain.caller import Caller, Peer
 from ..domain.clock import Clock
 from ..domain.compute_units import MEMORY_MIB
+from ..domain.gpu import GPU_MEMORY_MIB, dearest_unit
 from ..domain.model import Crn, NetworkInstance, PublishedEnd, Vm, VmState
 from ..domain.policy import reserve_units
-from ..ports import Inventory, Market, NetworkTrouble, Signer
+from ..ports import Admission, Inventory, Market, NetworkTrouble, Signer
 from .billing_end import FORGETS_PER_VM
 
 log = logging.getLogger(__name__)
+
+NOBODY = Caller("", Peer(-1, 0))
+"""Whose a row is that no session asked for."""
 
 
 class Adopter:
@@ -23,14 +29,38 @@ class Adopter:
 
     async def adopt(self, item: NetworkInstance, end: PublishedEnd, cause: str) -> Vm:
         """The row of this VM, new or not. Raises NetworkTrouble without a price, KeyMissing without a key."""
-        rate = (await self._market.price()).cu_rate * compute_units(item)
-        crn = await self.crn(item.crn_hash)
-        forgets = await self._signer.sign_forgets(item.item_hash, item.payer, FORGETS_PER_VM)
+        return await self.write(await self.draft(item, end, cause), None)
+
+    async def draft(self, item: NetworkInstance, end: PublishedEnd, cause: str, owner: Caller = NOBODY) -> Vm:
+        """The row that it would get. Raises NetworkTrouble without a price."""
+        rate, crn = await self.rate(item), await self.crn(item.crn_hash)
+        image, now = self._image(item.rootfs), self._clock.now()
+        row = adopted_row(item, end, rate, crn, image, cause, now)
+        return replace(
+            row, session=owner.session, project=owner.project, client=owner.client, uid=owner.peer.uid
+        )
+
+    async def write(self, vm: Vm, admission: Admission | None) -> Vm:
+        """The row, with its kill switches and its reservation. Raises KeyMissing; StaleRow if it is not new to an admission."""
+        forgets = await self._signer.sign_forgets(vm.item_hash, vm.payer, FORGETS_PER_VM)
         now = self._clock.now()
-        vm = adopted_row(item, end, rate, crn, self._image(item.rootfs), cause, now)
+        log.warning("taking in %s (%s): %s", vm.name, vm.item_hash[:12], vm.cause)
         life = money.exact_s(max(vm.expires_at, now) - vm.created_at)
-        log.warning("taking in %s (%s): %s", vm.name, vm.item_hash[:12], cause)
-        return await self._inventory.adopt(vm, forgets, reserve_units(money.hourly_units(rate), life), now)
+        reserve = reserve_units(vm.hourly_units, life)
+        return await self._inventory.adopt(vm, forgets, reserve, now, admission)
+
+    async def rate(self, item: NetworkInstance) -> Decimal:
+        """What it costs, in units per second; a GPU's price is the network's word for this VM, else the dearest."""
+        price, units = await self._market.price(), compute_units(item)
+        if not item.gpus:
+            return price.cu_rate * units
+        try:
+            told = (await self._market.rates(item.payer)).get(item.item_hash)
+        except NetworkTrouble:
+            told = None
+        # Never below what the same size costs without a GPU: whatever is told, it is not sold for less.
+        least = price.cu_rate * units
+        return max(least, dearest_unit(price.gpus, price.cu_rate) * units if told is None else told)
 
     async def crn(self, crn_hash: str) -> Crn | None:
         """This CRN on the list; None when it is not on it, or there is no list."""
@@ -47,7 +77,8 @@ class Adopter:
 
 def compute_units(item: NetworkInstance) -> int:
     """What the network bills it as: by its processors or by its memory, whichever is more."""
-    return max(1, item.vcpus, -(-item.memory_mib // MEMORY_MIB))
+    memory_mib = GPU_MEMORY_MIB if item.gpus else MEMORY_MIB
+    return max(1, item.vcpus, -(-item.memory_mib // memory_mib))
 
 
 def adopted_row(

@@ -5,7 +5,8 @@ from ..domain.approvals import Approval
 from ..domain.clock import Clock
 from ..domain.errors import Conflict, Denied
 from ..ports import Inventory
-from .asked import ExtendRequest, caller_of, request_of
+from .adoption import Adoption
+from .asked import AdoptRequest, ExtendRequest, caller_of, request_of
 from .extender import Extender
 from .provisioner import Provisioner
 from .publisher import Publisher
@@ -22,7 +23,7 @@ class Dearer(Exception):
 
 
 class Executor:
-    """Turns an approval into a create or an extension of its session."""
+    """Turns an approval into a create, an extension or an adoption of its session."""
 
     def __init__(
         self,
@@ -31,12 +32,13 @@ class Executor:
         planner: Planner,
         provisioner: Provisioner,
         extender: Extender,
+        adoption: Adoption,
         publisher: Publisher,
         clock: Clock,
     ) -> None:
         self._inventory, self._treasury, self._planner = inventory, treasury, planner
         self._provisioner, self._extender, self._clock = provisioner, extender, clock
-        self._publisher = publisher
+        self._adoption, self._publisher = adoption, publisher
 
     def check_policy(self, approval: Approval) -> None:
         """Denied when the owner's limits are not the ones that it was asked under."""
@@ -53,6 +55,8 @@ class Executor:
         request = request_of(approval)
         if isinstance(request, CreateRequest):
             return await self._create(approval, request)
+        if isinstance(request, AdoptRequest):
+            return await self._adopt(approval, request)
         return await self._extend(approval, request)
 
     async def _create(self, approval: Approval, request: CreateRequest) -> str:
@@ -72,6 +76,15 @@ class Executor:
             )
         self._check_price(approval, await self._extender.case(vm, request.hours))
         await self._extender.extend(vm, request.hours, caller_of(approval), approval=approval)
+        await self._publisher.run()
+        return vm.item_hash
+
+    async def _adopt(self, approval: Approval, request: AdoptRequest) -> str:
+        caller = caller_of(approval)
+        await self._adoption.sweep()
+        offer = await self._adoption.look(request.item_hash, request.hours, caller)
+        self._check_price(approval, offer.case)
+        vm = await self._adoption.adopt(offer, caller, approval)
         await self._publisher.run()
         return vm.item_hash
 

@@ -9,7 +9,7 @@ from ..domain.approvals import Approval
 from ..domain.caller import Caller, Peer, SessionLimits
 from .quotes import CreateRequest
 
-CREATE, EXTEND = "create", "extend"
+CREATE, EXTEND, ADOPT = "create", "extend", "adopt"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,18 @@ class ExtendRequest:
     lease_version: int
 
 
-Request = CreateRequest | ExtendRequest
+@dataclass(frozen=True)
+class AdoptRequest:
+    """A lease for a VM that only the network knows, from the moment on in which it is taken in."""
+
+    item_hash: str
+    name: str
+    """The one that it gets; what it calls itself is its maker's claim."""
+    hours: float
+
+
+Request = CreateRequest | ExtendRequest | AdoptRequest
+_KINDS: dict[str, type[Request]] = {CREATE: CreateRequest, EXTEND: ExtendRequest, ADOPT: AdoptRequest}
 
 
 def encoded(request: Request, caller: Caller) -> str:
@@ -37,7 +48,7 @@ def encoded(request: Request, caller: Caller) -> str:
 
 def kind_of(request: Request) -> str:
     """How the table names it."""
-    return CREATE if isinstance(request, CreateRequest) else EXTEND
+    return next(kind for kind, form in _KINDS.items() if isinstance(request, form))
 
 
 def fingerprint(kind: str, text: str) -> str:
@@ -47,8 +58,7 @@ def fingerprint(kind: str, text: str) -> str:
 
 def request_of(approval: Approval) -> Request:
     """What is to be carried out."""
-    fields = json.loads(approval.request)["request"]
-    return CreateRequest(**fields) if approval.kind == CREATE else ExtendRequest(**fields)
+    return _KINDS[approval.kind](**json.loads(approval.request)["request"])
 
 
 def caller_of(approval: Approval) -> Caller:
@@ -70,6 +80,8 @@ def words(approval: Approval) -> str:
     request = request_of(approval)
     if isinstance(request, ExtendRequest):
         return f"extend {request.name} ({request.item_hash[:12]}) by {request.hours:g} h"
+    if isinstance(request, AdoptRequest):
+        return f"take in {request.name}, the orphan {request.item_hash[:12]}, for {request.hours:g} h"
     where = f", on {request.crn[:64]}" if request.crn else ""
     return (
         f"create {request.name}: {request.compute_units} CU for {request.ttl_hours:g} h, "

@@ -8,6 +8,7 @@ from ..domain.clock import Clock
 from ..domain.setup_templates import Templates
 from ..ports import Hosts, Inventory, Market, Signer
 from .adopter import Adopter
+from .adoption import Adoption
 from .approvals import Approvals
 from .auditor import Auditor
 from .expenses import Expenses
@@ -54,6 +55,7 @@ class Services:
     expenses: Expenses
     runway: Runway
     adopter: Adopter
+    adoption: Adoption
     repairs: Repairs
     restoration: Restoration
     retention: Retention

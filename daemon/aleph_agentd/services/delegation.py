@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from ..domain.clock import Clock
+from ..domain.counting import be, counted
 from ..domain.delegation import (
     BREAKS,
     entry_for,
@@ -106,7 +107,7 @@ class Delegation:
                 [f"and {more} more: aleph-agentctl vms"] if more > 0 else []
             )
             told.append(
-                f"{len(self._stranded)} VMs cost money that this key cannot stop; with the payer's key: "
+                f"{counted(len(self._stranded), 'VM')} {be(len(self._stranded), 'costs', 'cost')} money that this key cannot stop; with the payer's key: "
                 + "; ".join(commands)
             )
         return told

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..domain import money
 from ..domain.clock import Clock, iso
+from ..domain.counting import counted
 from ..domain.drift import DAY, REPRICED, Comparison, compare, whole_lives
 from ..domain.errors import Refusal
 from ..domain.model import LIVE, Vm
@@ -96,7 +97,7 @@ class Expenses:
         seen = self._seen
         named = ", ".join(f"{line.name} ({line.item_hash[:12]})" for line in seen.worst[:_NAMED])
         return (
-            f"The network has charged {money.show(seen.told)} in the last 24 hours for {len(seen.lines)} VMs that cost"
+            f"The network has charged {money.show(seen.told)} in the last 24 hours for {counted(len(seen.lines), 'VM')} that cost"
             f" {money.show(seen.ours)} by our books; {money.show(seen.off)} is more than billing quanta explain: {named}"
         )
 

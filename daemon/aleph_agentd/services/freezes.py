@@ -6,6 +6,7 @@ import logging
 from ..domain import freezes
 from ..domain.caller import Caller
 from ..domain.clock import Clock
+from ..domain.counting import counted
 from ..domain.errors import Unavailable
 from ..domain.freezes import Freeze, FreezeKind, scope_of
 from ..ports import Inventory, StoreTrouble
@@ -95,7 +96,7 @@ class Freezes:
         told = [
             f"{freeze.words}. The owner lifts it: aleph-agentctl unfreeze" for freeze in standing[:_ALERTS]
         ]
-        return [*told, *([f"And {more} more freezes."] if more > 0 else [])]
+        return [*told, *([f"And {counted(more, 'more freeze')}."] if more > 0 else [])]
 
     async def _add(self, kind: FreezeKind, scope: str, by: str, reason: str) -> Freeze:
         return self._hold(await self._inventory.freeze(kind, scope, by, reason, self._clock.now()))

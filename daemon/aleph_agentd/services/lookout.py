@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 60.0
 """Each look sums up the whole ledger; with 10,000 leases and one every 15 s an idle daemon took 1.4 % of a core."""
 BUDGET_PERCENT = 80
-_ROWS, _LOOKS_BACK = 1000, 10_000
+_STUCK, _LEASES, _LOOKS_BACK = 1000, 10_000, 10_000
+"""Of more leases than that, those that end first are told of first."""
 _REMEMBERED = 10_000
 
 
@@ -57,7 +58,7 @@ class Lookout:
 
     async def _ends(self) -> set[tuple[str, str]]:
         now = self._clock.now()
-        ripe = await self._inventory.due(now + SOON, _ROWS)
+        ripe = await self._inventory.ending(now, now + SOON, _LEASES)
         self._soon = [vm for vm in ripe if ends_soon(vm, now)]
         return {
             await self._write(ENDS_SOON, vm.item_hash, f"{vm.name}: its lease ends at {iso(vm.expires_at)}")
@@ -66,7 +67,7 @@ class Lookout:
 
     async def _stuck(self) -> set[tuple[str, str]]:
         told = set()
-        for vm in await self._inventory.stuck(_ROWS):
+        for vm in await self._inventory.stuck(_STUCK):
             since = f" since {iso(vm.destroy_at)}" if vm.destroy_at else ""
             told.add(
                 await self._write(STUCK, vm.item_hash, f"{vm.name}: teardown fails{since}, and is retried")

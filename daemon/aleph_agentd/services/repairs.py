@@ -164,11 +164,12 @@ class Repairs:
 
         async def one(vm: Vm) -> None:
             async with turn:
-                await self._find(vm)
+                await self.locate(vm)
 
         await asyncio.gather(*(one(vm) for vm in vms[:_LOCATED]))
 
-    async def _find(self, vm: Vm) -> None:
+    async def locate(self, vm: Vm) -> None:
+        """Note its host and its address, as far as they are known now."""
         try:
             if not vm.crn_url and (crn := await self._adopter.crn(vm.crn_hash)):
                 vm = await self._inventory.note(vm.item_hash, crn_url=crn.url, crn_name=crn.name)

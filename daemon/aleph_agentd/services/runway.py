@@ -14,6 +14,7 @@ from typing import Any
 
 from ..domain import money
 from ..domain.clock import Clock, span
+from ..domain.counting import be, counted
 from ..domain.errors import Unavailable
 from ..domain.model import LEASED, Vm
 from ..domain.reconcile import MOST_ENDED
@@ -138,7 +139,7 @@ class Runway:
         if self.left_s is None or not self._level:
             return []
         asked = (
-            f" {len(self._ended)} VMs were ended for it, and no more are without you: aleph-agentctl vms"
+            f" {counted(len(self._ended), 'VM')} {be(len(self._ended), 'was', 'were')} ended for it, and no more are without you: aleph-agentctl vms"
             if self._halted
             else ""
         )

@@ -3,12 +3,13 @@
 from pydantic import Field
 
 from ..domain import money, policy
+from ..domain.acting import decided
 from ..domain.approvals import ApprovalState
 from ..domain.clock import iso
 from ..domain.errors import Denied
 from ..domain.model import Vm
 from ..ports import Remembered
-from ..services.asked import ExtendRequest
+from ..services.asked import EXTEND, ExtendRequest
 from .awaiting import AWAITING, awaiting
 from .base import Answer, Arguments, Call, Tool
 from .ownership import may_act, resolve
@@ -53,6 +54,8 @@ async def run(call: Call, arguments: ExtendArguments) -> Extended:
             code="other_settings",
         )
     hours = arguments.additional_hours
+    if await _was_just_done(call, vm):
+        return await _answer(call, vm, hours)
     request = None
     if call.request_key:
         if await call.services.inventory.remembered(call.request_key):
@@ -66,6 +69,14 @@ async def run(call: Call, arguments: ExtendArguments) -> Extended:
         if denied.code != policy.HUMAN_APPROVAL:
             raise
         return await _let_a_human_decide(call, vm, hours)
+
+
+async def _was_just_done(call: Call, vm: Vm) -> bool:
+    """Whether this very call asked its client, which agreed, and is run again to be answered."""
+    approval = await call.services.inventory.approval(decided()) if decided() else None
+    if approval is None or approval.state is not ApprovalState.USED:
+        return False
+    return (approval.kind, approval.session, approval.outcome) == (EXTEND, call.caller.session, vm.item_hash)
 
 
 async def _let_a_human_decide(call: Call, vm: Vm, hours: float) -> Extended:

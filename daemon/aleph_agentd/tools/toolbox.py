@@ -15,6 +15,7 @@ from ..domain.errors import BadInput, Conflict, NotFound, Unavailable
 from ..ports import StoreFull, StoreTrouble
 from ..services.core import Services
 from . import (
+    adopt_vm,
     check_balance,
     create_vm,
     destroy_vm,
@@ -45,6 +46,7 @@ ALL: tuple[Tool, ...] = tuple(
         vm_run,
         vm_copy,
         vm_power,
+        adopt_vm,
         spend_report,
         freeze,
     )

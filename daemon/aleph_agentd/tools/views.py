@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from ..domain import money
 from ..domain.clock import iso, span
+from ..domain.counting import be, counted
 from ..domain.model import LEASED, NetworkInstance, Vm
 from ..services.core import Services
 from ..services.treasury import Overview
@@ -86,7 +87,7 @@ def orphan_view(orphan: NetworkInstance) -> VmView:
         ttl_expires_at=iso(orphan.stamp.expires_at) if orphan.stamp else None,
         ssh_command="",
         expired=False,
-        note="Under our key, but not in the inventory: the owner decides (aleph-agentctl orphans adopt HASH, or destroy HASH).",
+        note="Under our key, but not in the inventory: the owner decides (aleph_adopt_vm asks for it; or aleph-agentctl orphans adopt HASH, or destroy HASH).",
     )
 
 
@@ -136,6 +137,7 @@ def _soon_words(vm: Vm, now: datetime) -> str:
 def alerts(services: Services) -> list[str]:
     """What is wrong with the daemon or the network, in words an agent can pass on."""
     findings, found = services.sweeper.findings, []
+    orphans, lost, strangers = len(findings.orphans), len(findings.lost), len(findings.strangers)
     if services.signer.trouble:
         found.append(
             f"No usable key: {services.signer.trouble}. VMs end by their stored FORGETs; nothing can be created."
@@ -146,15 +148,15 @@ def alerts(services: Services) -> list[str]:
         )
     if findings.orphans:
         found.append(
-            f"{len(findings.orphans)} VMs under our key are not in the inventory; the owner decides: aleph-agentctl orphans"
+            f"{counted(orphans, 'VM')} under our key {be(orphans)} not in the inventory; the owner decides: aleph-agentctl orphans"
         )
     if findings.lost:
         found.append(
-            f"{len(findings.lost)} VMs of ours have lost their rows; they are taken in when the network tells until when they run."
+            f"{counted(lost, 'VM')} of ours {be(lost, 'has', 'have')} lost the row, which is written anew when the network tells until when the lease runs."
         )
     if findings.empty_inventory:
         found.append(
-            f"The inventory is empty, but {len(findings.strangers)} VMs under our key carry a stamp; if they are ours: aleph-agentctl recover"
+            f"The inventory is empty, but {counted(strangers, 'VM')} under our key {be(strangers, 'carries', 'carry')} a stamp; if it is yours: aleph-agentctl recover"
         )
     if findings.halted:
         found.append(

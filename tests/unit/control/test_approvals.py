@@ -183,6 +183,7 @@ def test_a_pipe_is_no_terminal(daemon, cli, monkeypatch):
     """What a program writes into standard input is typed by nobody."""
     daemon.says("passphrase.state", {"set": True})
     daemon.says("approvals.list", listing(request()))
+    daemon.says("orphans.get", {"vm": {"item_hash": "ab" * 32}})
     real = Path.open
 
     def no_tty(path: Path, *arguments: Any, **options: Any) -> Any:
@@ -194,7 +195,7 @@ def test_a_pipe_is_no_terminal(daemon, cli, monkeypatch):
     for command in (("approve", "ap-12ab34cd56"), ("passphrase", "set"), ("orphans", "adopt", "abababab")):
         assert cli.run(*command, "--json") == 1
         assert cli.json["error"]["code"] == "no_terminal"
-    assert {method for method, _ in daemon.asked} <= {"passphrase.state", "approvals.list"}
+    assert {method for method, _ in daemon.asked} <= {"passphrase.state", "approvals.list", "orphans.get"}
 
 
 @pytest.mark.parametrize("command", [("approve",), ("deny",), ("passphrase",), ("approve", "a", "b")])

@@ -50,7 +50,7 @@ def test_a_vm_is_created_with_what_was_said_and_nothing_else(daemon, cli):
     said = {name: value for name, value in arguments.items() if value is not False}
     assert said == {"name": "web", "compute_units": 2, "ttl_hours": 3.0, "crn_hash": "NtS9"}
     assert "ssh -p 24000 root@127.0.0.2" in cli.out
-    assert "1.42 cr (US$0.0142) per hour, 5.70 cr (US$0.0570) for the lease" in cli.out
+    assert "1.425 cr (US$0.01425) per hour, 5.70 cr (US$0.057) for the lease" in cli.out
     assert "in 3 h 59 min (2026-11-23 12:00:00 UTC)" in cli.out
 
 
@@ -98,7 +98,7 @@ def test_a_price_above_the_threshold_is_asked_for_and_never_taken_for_granted(da
     """Without a terminal the answer is no."""
     daemon.says("tools.call", QUOTE)
     assert cli.run("create", "web") == 1
-    assert "99.00 cr (US$0.9900)" in cli.err
+    assert "99.00 cr (US$0.99)" in cli.err
     assert "aleph-agentctl create web --yes" in cli.err
     assert len(_asked(daemon)) == 1
 

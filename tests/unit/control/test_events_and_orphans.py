@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 
+from aleph_agentd.control import terminal
+from aleph_agentd.domain.errors import BadInput
+
 EVENT = {
     "at": "2026-11-23T04:00:00Z",
     "kind": "running",
@@ -138,14 +141,31 @@ def test_what_a_halted_sweep_spared_needs_a_second_look_to_end(daemon, cli, type
 
 
 def test_an_orphan_is_adopted_by_its_hash(daemon, cli, make_vm, typed):
-    """And the lease that it got is told."""
+    """The whole one, of the VM that was looked up first; and the lease that it got is told."""
+    whole = "ab" * 32
+    daemon.says("orphans.get", {"vm": make_vm(item_hash=whole)})
     daemon.says("orphans.adopt", {"vm": make_vm("recovered-ab")})
     assert cli.run("orphans", "adopt", "abababab") == 0
     assert "recovered-ab" in cli.out and "1 h 55 min" in cli.out
-    asked = {"item_hash": "abababab", "passphrase": "open sesame"}
-    assert daemon.asked == [("passphrase.state", {}), ("orphans.adopt", asked)]
+    asked = {"item_hash": whole, "passphrase": "open sesame"}
+    assert daemon.asked == [
+        ("orphans.get", {"item_hash": "abababab"}),
+        ("passphrase.state", {}),
+        ("orphans.adopt", asked),
+    ]
     assert cli.run("orphans", "adopt", "abababab", "--json") == 0
     assert cli.json["vm"]["name"] == "recovered-ab"
+
+
+def test_a_hash_that_names_no_orphan_is_told_before_anybody_types_a_passphrase(daemon, cli, monkeypatch):
+    """Too short, unknown, or of two: the passphrase would have been typed for nothing."""
+    typed: list[str] = []
+    monkeypatch.setattr(terminal, "ask_passphrase", lambda *_: typed.append("asked") or "open sesame")
+    daemon.says("passphrase.state", {"set": True})
+    daemon.says("orphans.get", BadInput("item_hash needs at least 8 characters of a hash."))
+    assert cli.run("orphans", "adopt", "abab") == 1
+    assert "at least 8 characters" in cli.err
+    assert (typed, [method for method, _ in daemon.asked]) == ([], ["orphans.get"])
 
 
 def test_an_orphan_is_destroyed_only_with_a_yes(daemon, cli, make_vm):
@@ -164,7 +184,7 @@ def test_recover_says_what_it_took_in_and_what_it_did_not(daemon, cli, make_vm, 
     answer = {"adopted": [make_vm("recovered-1")], "waiting": 1, "strangers": 2, "orphans": 3}
     daemon.says("recover", answer)
     assert cli.run("recover") == 0
-    assert "1 VMs were taken" in cli.out and "recovered-1" in cli.out
+    assert "1 VM was taken" in cli.out and "recovered-1" in cli.out
     assert "recover --others" in cli.out and "3 carry no stamp" in cli.out
     assert cli.run("recover", "--others", "--json") == 0
     assert cli.json == answer

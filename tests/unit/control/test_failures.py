@@ -1,5 +1,7 @@
 """How aleph-agentctl fails: exit codes, words, and JSON."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from aleph_agentd.domain.errors import Denied
@@ -11,6 +13,27 @@ def test_no_daemon_is_69_with_the_command_that_starts_it(cli, runtime_dir):
     assert "control.sock: No such file or directory" in cli.err
     assert f"next: ALEPH_AGENT_RUNTIME_DIR={runtime_dir} aleph-agentd run" in cli.err
     assert cli.out == ""
+
+
+def test_where_units_are_installed_they_are_what_is_started(cli, runtime_dir, monkeypatch):
+    """A stopped socket is no reason to run a second daemon by hand."""
+    monkeypatch.delenv("ALEPH_AGENT_RUNTIME_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_dir / "none"))
+    monkeypatch.setattr("aleph_agentd.runtime_dir.client_dirs", lambda _: [runtime_dir / "none"])
+    folders = {kind: runtime_dir / kind for kind in ("user", "system")}
+    monkeypatch.setattr(
+        "aleph_agentd.control.daemon.place_of", lambda kind, _: SimpleNamespace(folder=folders[kind])
+    )
+    assert cli.run("status") == 69
+    assert "next: aleph-agentd run" in cli.err
+    for kind, said in (
+        ("system", "next: sudo systemctl start aleph-agentd\n"),
+        ("user", "next: systemctl --user start aleph-agentd\n"),
+    ):
+        folders[kind].mkdir()
+        (folders[kind] / "aleph-agentd.service").touch()
+        assert cli.run("status") == 69
+        assert said in cli.err
 
 
 def test_with_json_an_error_is_an_object_on_stdout_as_well(cli):

@@ -59,7 +59,7 @@ def test_panic_returns_when_the_network_has_confirmed_it(daemon, cli):
     assert cli.run("panic", "--yes") == 0
     assert answers == []
     assert "the network confirms" in cli.out
-    assert "1 VMs wait for their CRNs" in cli.out
+    assert "1 VM waits until the erase" in cli.out
     assert "an unknown number of VMs" in cli.err
 
 

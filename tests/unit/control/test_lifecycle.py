@@ -123,7 +123,7 @@ def test_extend_tells_the_new_end_and_its_price(daemon, cli, make_vm):
     daemon.says("tools.call", answer)
     assert cli.run("extend", "web", "3") == 0
     assert "now ends in 4 h 55 min (2026-11-23 15:00:00 UTC)" in cli.out
-    assert "4.28 cr (US$0.0428)" in cli.out
+    assert "4.275 cr (US$0.04275)" in cli.out
     ((_, params),) = daemon.asked
     assert params["name"] == "aleph_extend_vm"
     assert params["arguments"] == {"item_hash": "web", "additional_hours": 3.0}

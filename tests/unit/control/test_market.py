@@ -39,7 +39,7 @@ def test_nodes_are_listed_with_price_and_room(daemon, cli):
     assert cli.run("nodes", "--gpu", "any", "--cheapest") == 0
     _, line, summary = cli.out.splitlines()
     assert (
-        "1.42 cr (US$0.0142)  0.98   64 GiB       RTX 4090  terms abababababababab, failed 2 times lately"
+        "1.425 cr (US$0.01425)  0.98   64 GiB       RTX 4090  terms abababababababab, failed 2 times lately"
         in line
     )
     assert summary == "1 of 1, as of 9 s ago"
@@ -92,7 +92,7 @@ def test_balance_tells_money_in_both_units_and_time(daemon, cli):
     daemon.says("tools.call", BALANCE)
     assert cli.run("balance") == 0
     for text in (
-        "1,234.50 cr (US$12.34)",
+        "1,234.50 cr (US$12.345)",
         "862.3 hours",
         "no limit",
         "12 × 1 CU or 6 × 2 CU",

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from aleph_agentd.control.report.charts import ticks
 from aleph_agentd.control.report.page import page
 from aleph_agentd.control.report.sums import MOST_ROWS, OTHERS, by_day, grouped, lives
 from aleph_agentd.domain.errors import Unavailable
@@ -146,12 +148,38 @@ def test_the_page_needs_nothing_from_elsewhere_and_forbids_it():
     assert {"svg", "rect"} <= found.names
 
 
+@pytest.mark.parametrize(
+    ("span", "step"),
+    [
+        (timedelta(minutes=25), timedelta(minutes=5)),
+        (timedelta(hours=5), timedelta(hours=1)),
+        (timedelta(days=3), timedelta(hours=12)),
+        (timedelta(days=8, hours=6), timedelta(days=2)),
+        (timedelta(days=90), timedelta(days=14)),
+    ],
+)
+def test_the_marks_of_the_timeline_are_round_times_at_one_distance(span: timedelta, step: timedelta):
+    """A mark that is named by its day alone is that day's beginning; few enough to be read."""
+    found = ticks(UNTIL - span, UNTIL)
+    assert 3 <= len(found) <= 8
+    assert {later - earlier for earlier, later in pairwise(found)} == {step}
+    assert UNTIL - span <= found[0] and found[-1] <= UNTIL
+    assert all((one.minute % 5, one.second, one.microsecond) == (0, 0, 0) for one in found)
+    assert step < timedelta(days=1) or {one.hour for one in found} == {0}
+
+
+def test_a_time_of_no_length_has_a_timeline_too():
+    """And one of many years."""
+    assert len(ticks(UNTIL, UNTIL)) <= 1
+    assert len(ticks(UNTIL - timedelta(days=10_000), UNTIL)) <= 8
+
+
 def test_the_page_tells_money_in_both_units_lifetimes_and_denials():
     """What the owner looks for."""
     words = Elements(_page([life(), life("old", 3, 5)], [denial()])).words
     for text in (
-        "11.40 cr (US$0.1140)",
-        "7.12 cr (US$0.0712)",
+        "11.40 cr (US$0.114)",
+        "7.125 cr (US$0.07125)",
         "/home/you/web",
         "denied by max_daily_spend",
         "2 VMs",

@@ -48,7 +48,7 @@ def test_every_page_is_shown_with_the_sums(daemon: FakeDaemon, cli: Cli) -> None
     _says(daemon, [_line("one")], [_line("two", observed_credits=1.5)])
     assert cli.run("spend") == 0
     assert "one" in cli.out
-    assert "1.50 cr (US$0.0150)" in cli.out
+    assert "1.50 cr (US$0.015)" in cli.out
     assert "no limit" in cli.out
     assert daemon.asked[1][1]["after"] == _line("one")["item_hash"]
 

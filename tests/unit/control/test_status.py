@@ -40,7 +40,7 @@ def test_status_shows_money_with_usd_and_times_with_time_left(daemon, cli):
     daemon.says("status", STATUS)
     assert cli.run("status") == 0
     assert "5,000.00 cr (US$50.00)" in cli.out
-    assert "0.5000 cr (US$0.005000) of 1,000.00 cr (US$10.00); left to spend: 993.80 cr" in cli.out
+    assert "0.50 cr (US$0.005) of 1,000.00 cr (US$10.00); left to spend: 993.80 cr" in cli.out
     assert "web (abababababababab) in 12 min (2026-11-23 12:00:00 UTC)" in cli.out
     assert "2 running, 1 destroying" in cli.out
     assert "3 on the network, 2 orphans" in cli.out

@@ -66,7 +66,7 @@ def test_time_and_money_left_are_told_with_usd(make_vm, monkeypatch):
     """Counted from the end of the lease, not from the last answer."""
     monkeypatch.setenv("TZ", "UTC")
     drawn = text(board([make_vm()]))
-    assert "1,234.50 cr (US$12.34), lasts 18 d; burns 2.85 cr (US$0.0285) per hour" in drawn
+    assert "1,234.50 cr (US$12.345), lasts 18 d; burns 2.85 cr (US$0.0285) per hour" in drawn
     assert "400.00 cr (US$4.00) to spend" in drawn
     assert "85% of the day's limit" in drawn
     assert "2 h 0 min" in drawn

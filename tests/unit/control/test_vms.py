@@ -109,7 +109,7 @@ def test_one_vm_is_shown_with_its_ledger(daemon, cli, make_vm):
     assert daemon.asked == [("vms.get", {"item_hash": "web"})]
     assert "the CRN accepted it" in cli.out
     assert "ssh -p 24000 root@127.0.0.2" in cli.out
-    assert "reserved  5.70 cr (US$0.0570)  create" in cli.out
+    assert "reserved  5.70 cr (US$0.057)  create" in cli.out
     assert "/var/lib/aleph-agentd/saved/1.tar" in cli.out
 
 

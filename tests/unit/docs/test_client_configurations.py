@@ -8,6 +8,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
+from support import client_forms
 from support.source import ROOT
 
 FOLDER = ROOT / "docs/clients"
@@ -45,6 +49,41 @@ def command_of(name: str) -> list[str]:
 def test_every_configuration_is_known_here():
     """A new one is tried too."""
     assert {path.name for path in FOLDER.iterdir()} == {*PATHS, "profile.md"}
+
+
+@pytest.mark.parametrize("name", client_forms.OF_FILE)
+def test_each_has_the_form_that_its_client_publishes(name: str):
+    """Nothing is missing, of another type, or unknown to it; a mistake would be seen."""
+    form, document = client_forms.OF_FILE[name], json.loads((FOLDER / name).read_text())
+    assert form.model_validate(document)
+    server = document
+    for part in PATHS[name]:
+        server = server[part]
+    for mistake in ({"comand": "x"}, {"command": 7}):
+        changed = {**server, **mistake}
+        for part in reversed(PATHS[name]):
+            changed = {part: changed}
+        with pytest.raises(ValidationError):
+            form.model_validate(document | changed)
+
+
+def test_the_manifest_is_what_the_registry_takes():
+    """Its form, one version for all, and the line in the package's README by which the registry knows the owner."""
+    document = json.loads((ROOT / "clients/server.json").read_text())
+    manifest = client_forms.Manifest.model_validate(document)
+    assert f"<!-- mcp-name: {manifest.name} -->" in (ROOT / "README.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [package] = manifest.packages
+    assert (package.identifier, manifest.version) == (project["name"], project["version"])
+    assert package.runtimeArguments[-1].value in project["scripts"]
+    for mistake in (
+        {"description": "x" * 101},
+        {"name": "no-namespace"},
+        {"version": "^0.1.0"},
+        {"extra": 1},
+    ):
+        with pytest.raises(ValidationError):
+            client_forms.Manifest.model_validate(document | mistake)
 
 
 def test_each_command_is_the_shim_and_answers_a_handshake(tmp_path: Path):

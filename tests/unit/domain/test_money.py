@@ -106,9 +106,9 @@ def test_one_compute_unit_costs_what_the_price_table_says() -> None:
     ("units", "text"),
     [
         (570_000, "57.00 credits (US$0.57)"),
-        (14_250, "1.42 credits (US$0.01)"),
-        (9_999, "0.9999 credits (US$0.0100)"),
-        (0, "0.0000 credits (US$0.0000)"),
+        (14_250, "1.425 credits (US$0.01425)"),
+        (9_999, "0.9999 credits (US$0.009999)"),
+        (0, "0.00 credits (US$0.00)"),
         (10**11, "10,000,000.00 credits (US$100,000.00)"),
         (-570_000, "-57.00 credits (US$-0.57)"),
     ],

@@ -47,6 +47,7 @@ async def test_an_adopted_orphan_gets_a_lease_of_the_default_length(world: World
     """It is a VM like any other from then on."""
     there(world, BARE)
     await ask(world, "sweep.run")
+    assert (await ask(world, "orphans.get", item_hash=BARE[:8]))["vm"]["item_hash"] == BARE
     answer = await ask(world, "orphans.adopt", item_hash=BARE[:16])
     row = await world.inventory.get(BARE)
     assert row is not None and row.expires_at == world.clock.now() + 4 * HOUR
@@ -101,7 +102,7 @@ async def test_an_orphan_that_names_no_crn_is_forgotten_and_its_end_waited_for(w
 @pytest.mark.parametrize("wanted", [None, 5, "", "abcdefa"])
 async def test_what_is_no_hash_is_refused(world: World, wanted: Any) -> None:
     """At least eight characters of it."""
-    for method in ("orphans.adopt", "orphans.destroy"):
+    for method in ("orphans.get", "orphans.adopt", "orphans.destroy"):
         with pytest.raises(BadInput):
             await ask(world, method, item_hash=wanted)
 

@@ -62,10 +62,44 @@ async def test_a_ticked_box_approves_and_is_marked_as_the_client_s(
         answer = (await client.call_tool("aleph_create_vm", BIG)).structured_content
         assert answer and (answer["status"], answer["name"]) == ("running", "big")
     [message] = user.messages
-    assert "create big: 1 CU for 8 h" in message and "12.11 credits (US$0.12)" in message
+    assert "create big: 1 CU for 8 h" in message and "12.1125 credits (US$0.121125)" in message
     [approval] = await world.inventory.approvals(open_only=False, limit=9)
     assert (approval.state, approval.decided_by) == ("used", BY_CLIENT)
     assert any(BY_CLIENT in event.text for event in await world.inventory.events(0, 99))
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_ticked_box_takes_an_orphan_in(mcp: McpServed, world: World, mode: str) -> None:
+    """The call that asked answers what came of it, and asks nothing more."""
+    orphan = "ab" * 32
+    world.network.stranger(orphan)
+    world.clock.forward(minutes=16)
+    await world.services.sweeper.run()
+    user = Asked("accept", {"approve": True})
+    async with Client(mcp.transport(), mode=mode, elicitation_callback=user) as client:
+        wanted = {"item_hash": orphan, "ttl_hours": 1}
+        answer = (await client.call_tool("aleph_adopt_vm", wanted)).structured_content
+    assert answer and (answer["status"], answer["item_hash"]) == ("adopted", orphan)
+    [message] = user.messages
+    assert "take in recovered-abababab" in message and "credits (US$" in message
+    assert [vm.session for vm in await world.rows()] == [NONCE]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_ticked_box_extends_once_and_asks_once(mcp: McpServed, world: World, mode: str) -> None:
+    """The call is run again to be answered: that is no second extension. The next call is."""
+    user = Asked("accept", {"approve": True})
+    async with Client(mcp.transport(), mode=mode, elicitation_callback=user) as client:
+        made = (await client.call_tool("aleph_create_vm", {"name": "box", "ttl_hours": 1})).structured_content
+        assert made is not None
+        more = {"item_hash": "box", "additional_hours": 7}
+        answer = (await client.call_tool("aleph_extend_vm", more)).structured_content
+        assert answer and answer["status"] == "extended"
+        [vm] = await world.rows()
+        assert (vm.lease_version, len(user.messages)) == (2, 1)
+        again = (await client.call_tool("aleph_extend_vm", more)).structured_content
+        assert again and again["status"] == "extended" and len(user.messages) == 2
+        assert (await world.row(vm)).lease_version == 3
 
 
 @pytest.mark.parametrize("mode", MODES)

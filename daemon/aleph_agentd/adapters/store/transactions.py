@@ -37,11 +37,11 @@ class Transactions:
         """Why the last write failed; empty when it did not."""
 
     @classmethod
-    async def open(cls, url: URL | str) -> Self:
-        """A migrated, sound database. Raises StoreTrouble."""
+    async def open(cls, url: URL | str, *, alone: bool = False) -> Self:
+        """A migrated, sound database; `alone`: for this process only, where it is a server's. Raises StoreTrouble."""
         worker = ThreadPoolExecutor(1, "inventory")
         try:
-            engine = await asyncio.get_running_loop().run_in_executor(worker, _open, url)
+            engine = await asyncio.get_running_loop().run_in_executor(worker, _open, url, alone)
         except BaseException:
             worker.shutdown(wait=False)
             raise
@@ -105,9 +105,9 @@ class Transactions:
             self.on_change()
 
 
-def _open(url: URL | str) -> Engine:
+def _open(url: URL | str, alone: bool) -> Engine:
     with ExitStack() as undo:
-        engine = open_engine(url)
+        engine = open_engine(url, alone=alone)
         undo.callback(engine.dispose)
         try:
             migrate(engine)

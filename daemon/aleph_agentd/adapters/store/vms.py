@@ -196,6 +196,15 @@ def due(connection: Connection, now: datetime, limit: int) -> list[Vm]:
     return _most_urgent(connection, select(vms).where(vms.c.due_at <= now), limit)
 
 
+def ending(connection: Connection, after: datetime, by: datetime, limit: int) -> list[Vm]:
+    """Leases that run after one instant and end by another, in the order of their ends."""
+    query = select(vms).where(
+        vms.c.due_at <= by, vms.c.state.in_(LEASED), vms.c.expires_at > after, vms.c.expires_at <= by
+    )
+    ordered = query.order_by(vms.c.expires_at, vms.c.item_hash).limit(limit)
+    return [to_vm(row) for row in connection.execute(ordered)]
+
+
 def ended(connection: Connection, by: datetime | None, limit: int) -> list[Vm]:
     """Rows whose lease is over, or all that are leased, kept from changing until the transaction ends."""
     query = select(vms).where(_in_passing(LEASED))

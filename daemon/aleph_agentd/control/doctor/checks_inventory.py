@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from aleph_agentd.control.doctor.facts import Facts
 from aleph_agentd.control.doctor.finding import Finding, command, fail, ours, warn, well
 from aleph_agentd.control.installed import Installation
-from aleph_agentd.control.text import plain
+from aleph_agentd.control.text import counted, plain
+from aleph_agentd.domain.counting import be
 
 
 def integrity(facts: Facts) -> Iterator[Finding]:
@@ -66,7 +67,7 @@ def stuck(facts: Facts) -> Iterator[Finding]:
     if lines:
         yield warn(
             "stuck",
-            f"{len(lines)} VMs: {plain('; '.join(map(str, lines)))[:300]}",
+            f"{counted(len(lines), 'VM')}: {plain('; '.join(map(str, lines)))[:300]}",
             advice=f"they are tried again by themselves; look: {ours('aleph-agentctl', 'vms')}",
         )
     else:
@@ -85,7 +86,7 @@ def orphans(facts: Facts) -> Iterator[Finding]:
     elif sweep.get("orphans"):
         yield warn(
             "orphans",
-            f"{sweep['orphans']} VMs under your key have no row",
+            f"{counted(sweep['orphans'], 'VM')} under your key {be(sweep['orphans'], 'has', 'have')} no row",
             advice=f"see them, then adopt or destroy each: {ours('aleph-agentctl', 'orphans')}",
         )
     else:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from aleph_agentd.control.doctor.facts import Facts
 from aleph_agentd.control.doctor.finding import Finding, fail, warn, well
+from aleph_agentd.control.text import counted
 
 SLOW_MS = 2000
 SKEW_WARN, SKEW_FAIL = timedelta(seconds=30), timedelta(minutes=2)
@@ -65,11 +66,13 @@ def crn_list(facts: Facts) -> Iterator[Finding]:
         return
     refreshed = _instant(body.get("last_refresh"))
     if refreshed is None:
-        yield warn("crn list", f"{len(crns)} CRNs; its age is not known", advice=again)
+        yield warn("crn list", f"{counted(len(crns), 'CRN')}; its age is not known", advice=again)
     elif facts.now - refreshed > OLD_LIST:
-        yield warn("crn list", f"{len(crns)} CRNs, as of {refreshed:%Y-%m-%d %H:%M} UTC", advice=again)
+        yield warn(
+            "crn list", f"{counted(len(crns), 'CRN')}, as of {refreshed:%Y-%m-%d %H:%M} UTC", advice=again
+        )
     else:
-        yield well("crn list", f"{len(crns)} CRNs, refreshed at {refreshed:%H:%M} UTC")
+        yield well("crn list", f"{counted(len(crns), 'CRN')}, refreshed at {refreshed:%H:%M} UTC")
 
 
 def _instant(text: object) -> datetime | None:

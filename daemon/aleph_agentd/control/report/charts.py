@@ -13,7 +13,9 @@ _PLOT, _FOOT = 180, 24
 _ROW, _BAR = 24, 14
 _LABEL = 260
 MOST_LIVES = 60
-_TICKS = 6
+_MOST_TICKS, _TICK_ROOM = 7, 40
+_STEPS = [timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 120, 180, 360, 720)]
+_STEPS += [timedelta(days=days) for days in (1, 2, 4, 7, 14, 28, 56, 112, 365)]
 _LABEL_CELLS = 34
 
 
@@ -65,16 +67,30 @@ def timeline(those: Sequence[Life], since: datetime, until: datetime) -> str:
         return _LABEL + share * (WIDTH - _LABEL)
 
     parts = []
-    for n in range(_TICKS + 1):
-        when = since + (until - since) * n / _TICKS
+    marks = ticks(since, until)
+    pattern = "%d %b" if all(when.hour == 0 for when in marks) else "%d %b %H:%M"
+    for when in marks:
         x = place(when)
-        anchor = "start" if n == 0 else "end" if n == _TICKS else "middle"
-        pattern = "%d %b %H:%M" if span < 5 * 86_400 else "%d %b"
+        anchor = "start" if x < _LABEL + _TICK_ROOM else "end" if x > WIDTH - _TICK_ROOM else "middle"
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{bottom}"/>')
-        parts.append(_text(x, bottom + 17, when.astimezone().strftime(pattern), anchor))
+        parts.append(_text(x, bottom + 17, when.strftime(pattern), anchor))
     for n, life in enumerate(shown):
         parts += _life(life, n * _ROW, place(life.begin), place(life.end))
     return _svg(bottom + _FOOT, "When VMs lived", parts)
+
+
+def ticks(since: datetime, until: datetime) -> list[datetime]:
+    """Round times, midnights if they are days, at one distance from each other: no more than can be told apart."""
+    length = until - since
+    step = next((step for step in _STEPS if length / step <= _MOST_TICKS), length / (_MOST_TICKS - 1))
+    step = timedelta(days=step.days) if step.days else step
+    when = since.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    found = []
+    while when <= until:
+        if when >= since:
+            found.append(when)
+        when += step
+    return found
 
 
 def _life(life: Life, y: int, begin: float, end: float) -> list[str]:

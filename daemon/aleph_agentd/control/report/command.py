@@ -11,6 +11,7 @@ from aleph_agentd.control import output
 from aleph_agentd.control.daemon import READ_S, with_daemon
 from aleph_agentd.control.report.sums import at
 from aleph_agentd.control.spend import Since
+from aleph_agentd.control.text import counted
 from aleph_agentd.control.verb import as_json, json_option
 from aleph_agentd.domain.errors import Refusal
 from aleph_agentd.gateway.rpc.client import Client
@@ -45,7 +46,9 @@ def report(file: Path | None, since: datetime, force: bool) -> None:
     if as_json():
         output.say_json({**found, "denials": denials, **({"file": str(file)} if file else {})})
     else:
-        output.say(f"{file}: {len(found['vms'])} VMs, {len(denials)} denials; readable by you alone.")
+        output.say(
+            f"{file}: {counted(len(found['vms']), 'VM')}, {counted(len(denials), 'denial')}; readable by you alone."
+        )
 
 
 def _write(file: Path, found: Answer, denials: list[Answer], status: Answer, since: datetime) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from aleph_agentd.control.status import sweep_line
-from aleph_agentd.control.text import NONE, credits_and_usd, fit, minutes, moment, plain, short
+from aleph_agentd.control.text import NONE, counted, credits_and_usd, fit, minutes, moment, plain, short
 from aleph_agentd.control.top.board import Board
 from aleph_agentd.domain.clock import span
 
@@ -88,7 +88,7 @@ def _bar(status: Answer) -> Line:
 def _rest(status: Answer) -> list[Line]:
     counts = ", ".join(f"{n} {plain(state)}" for state, n in (status.get("vms") or {}).items() if n)
     return [
-        _fact("VMs", f"{counts or 'none'}; {plain(status.get('sessions', 0))} agent sessions"),
+        _fact("VMs", f"{counts or 'none'}; {counted(status.get('sessions', 0), 'agent session')}"),
         _fact("sweep", sweep_line(status.get("sweep") or {})),
     ]
 
