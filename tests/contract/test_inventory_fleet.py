@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -11,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event
 
-from aleph_agentd.adapters.store import SqlInventory, StoreBroken, StoreNewer, engine
+from aleph_agentd.adapters.store import SqlInventory, StoreBroken, StoreNewer, engine, patience
 from aleph_agentd.adapters.store.errors import StoreTaken
 from aleph_agentd.adapters.store.schema import meta
 from aleph_agentd.domain.audit import Check
@@ -230,6 +232,33 @@ async def test_a_connection_lost_in_commit_is_told_as_unknown(server: Postgres, 
     if not written:
         await inventory.admit(intent, allow, NOW)
     assert (await inventory.exposure("s1", NOW)).reserved_units == RESERVE
+    await inventory.close()
+
+
+@pytest.mark.fleet
+async def test_a_server_that_only_hangs_is_not_waited_for(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside a transaction it is trouble, and nothing is written; before one, another connection serves."""
+    monkeypatch.setattr(patience, "LONGEST_S", 0.5)
+    inventory = await SqlInventory.open(server.database())
+    stopped = list[int]()
+
+    def hang(_: Exposure) -> None:
+        stopped.append(inventory._patience._connection.info.backend_pid)
+        os.kill(stopped[-1], signal.SIGSTOP)
+
+    try:
+        with pytest.raises(StoreTrouble):
+            await inventory.admit(an_intent(a_vm()), hang, NOW)
+        assert await inventory.get(a_hash(1)) is None
+        hang(await inventory.exposure("s1", NOW))
+        assert await inventory.get(a_hash(1)) is None
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert await inventory.admit(an_intent(a_vm()), allow, NOW)
     await inventory.close()
 
 

@@ -15,6 +15,7 @@ from . import audit
 from .backlog import Backlog
 from .engine import WRITES, open_engine, trouble
 from .migrations import migrate
+from .patience import Patience
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ class Transactions:
         self._engine = engine
         self._writer = engine.execution_options(**{WRITES: True})
         self._worker = worker
+        self._patience = Patience(engine)
         self._backlog = Backlog()
         self._own = copy_context()
         self.version = 0
@@ -83,6 +85,7 @@ class Transactions:
         committing = False
         try:
             with (
+                self._patience.limited(),
                 self._backlog.handed(writes) as deeds,
                 (self._writer if writes else self._engine).begin() as connection,
             ):
