@@ -1,17 +1,13 @@
 """The audit log in the store: with the change that it tells of or not at all, in order, and rotated."""
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aleph_agentd.adapters.store import SqlInventory, sqlite_url
+from aleph_agentd.adapters.store import SqlInventory
 from aleph_agentd.adapters.store import audit as table
 from aleph_agentd.adapters.store import backlog as waiting
 from aleph_agentd.domain import audit
@@ -20,23 +16,11 @@ from aleph_agentd.domain.audit import GENESIS, Check, Deed, Entry, Link
 from aleph_agentd.domain.errors import Denied
 from aleph_agentd.domain.model import Exposure, VmState
 from aleph_agentd.ports import StaleRow, StoreTrouble
-from support.inventory import HOUR, NOW, a_hash, a_vm, allow, an_intent
+from support.inventory import HOUR, NOW, Query, Unwritable, a_hash, a_vm, allow, an_intent
+
+pytest_plugins = ["support.store_fixtures"]
 
 ALICE = Act("agent uid=1000 pid=7", "alice", "alice/k1")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database lies."""
-    return tmp_path / "inventory.db"
-
-
-@pytest.fixture
-async def inventory(path: Path) -> AsyncIterator[SqlInventory]:
-    """An empty inventory."""
-    opened = await SqlInventory.open(sqlite_url(path))
-    yield opened
-    await opened.close()
 
 
 def a_deed(text: object, act: Act = BY_ITSELF, kind: str = "call") -> Deed:
@@ -122,18 +106,14 @@ async def test_a_change_that_was_refused_leaves_no_entry(inventory: SqlInventory
 
 @pytest.mark.parametrize("breaks", ["audit", "vms"])
 async def test_entry_and_change_are_written_together_or_not_at_all(
-    inventory: SqlInventory, path: Path, breaks: str
+    inventory: SqlInventory, unwritable: Unwritable, breaks: str
 ) -> None:
     """When either cannot be written, neither is; the next try writes both."""
-    with closing(sqlite3.connect(path)) as other:
-        other.execute(f"CREATE TRIGGER stop BEFORE INSERT ON {breaks} BEGIN SELECT RAISE(ABORT, 'disk'); END")
-        other.commit()
+    with unwritable(breaks):
         with pytest.raises(StoreTrouble):
             await inventory.admit(an_intent(a_vm()), allow, NOW)
         assert await inventory.get(a_hash(1)) is None
         assert await entries(inventory) == []
-        other.execute("DROP TRIGGER stop")
-        other.commit()
     await inventory.admit(an_intent(a_vm()), allow, NOW)
     assert [kind for kind, _ in await told(inventory)] == ["decision", "intended"]
 
@@ -258,20 +238,16 @@ async def test_nobody_can_have_the_past_rotated_away_in_a_hurry(inventory: SqlIn
 
 
 async def test_what_waits_is_bounded_while_nothing_can_be_written(
-    inventory: SqlInventory, path: Path, monkeypatch: pytest.MonkeyPatch
+    inventory: SqlInventory, unwritable: Unwritable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest stay, the rest is counted, however often it is tried."""
     monkeypatch.setattr(waiting, "MOST", 3)
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TRIGGER stop BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk'); END")
-        other.commit()
+    with unwritable("audit"):
         for n in range(10):
             inventory.audit(a_deed(n))
             with pytest.raises(StoreTrouble):
                 await inventory.write_audit()
             await asyncio.sleep(0)
-        other.execute("DROP TRIGGER stop")
-        other.commit()
     await inventory.write_audit()
     texts = [text for _, text in await told(inventory)]
     assert texts[:-1] == [str(n) for n in range(len(texts) - 1)]
@@ -280,11 +256,11 @@ async def test_what_waits_is_bounded_while_nothing_can_be_written(
     assert await problem(inventory) == ""
 
 
-async def test_rotation_keeps_the_chain(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rotation_keeps_the_chain(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go in whole batches; the rest is sound from what the last of them was; also after a restart."""
     monkeypatch.setattr(audit, "KEPT", 20)
     monkeypatch.setattr(audit, "ROTATED_AT_ONCE", 10)
-    inventory, anchors = await SqlInventory.open(sqlite_url(path)), list[Link]()
+    inventory, anchors = await SqlInventory.open(database), list[Link]()
     for n in range(57):
         await inventory.record("note", "", str(n), NOW + timedelta(seconds=n))
         anchors.append(await inventory.audit_head())
@@ -294,7 +270,7 @@ async def test_rotation_keeps_the_chain(path: Path, monkeypatch: pytest.MonkeyPa
     assert [entry.n for entry in kept] == list(range(31, 58))
     assert await inventory.audit_base() == anchors[29]
     await inventory.close()
-    again = await SqlInventory.open(sqlite_url(path))
+    again = await SqlInventory.open(database)
     await again.record("note", "", "after", NOW)
     assert (await again.audit_head()).n == 58
     assert await problem(again, *anchors) == ""
@@ -310,14 +286,12 @@ async def test_many_at_once_are_rotated_too(inventory: SqlInventory, monkeypatch
     assert await problem(inventory) == ""
 
 
-async def test_a_log_that_was_emptied_goes_on_from_its_base(inventory: SqlInventory, path: Path) -> None:
+async def test_a_log_that_was_emptied_goes_on_from_its_base(inventory: SqlInventory, query: Query) -> None:
     """Its entries get numbers that were there before, with other hashes: an anchor shows it."""
     for n in range(3):
         await inventory.record("note", "", str(n), NOW)
     anchor = await inventory.audit_head()
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("DELETE FROM audit")
-        other.commit()
+    query("DELETE FROM audit")
     assert await inventory.audit_head() == GENESIS
     for n in range(3):
         await inventory.record("note", "", f"new {n}", NOW)

@@ -14,6 +14,8 @@ from aleph_agentd.domain import money
 from aleph_agentd.domain.model import Share, Vm, VmState
 from support.inventory import HOUR, NOW, a_hash, a_vm, allow, an_intent
 
+pytest_plugins = ["support.store_fixtures"]
+
 MICROSECONDS = st.integers(-(10**14), 10**14).map(lambda n: timedelta(microseconds=n))
 ROW = st.fixed_dictionaries(
     {
@@ -69,20 +71,16 @@ async def test_sums_of_money_are_exact_whatever_the_rows_hold(
         await inventory.close()
 
 
-async def test_a_share_counts_what_was_spent_in_a_day_and_tried_in_an_hour(tmp_path: Path) -> None:
+async def test_a_share_counts_what_was_spent_in_a_day_and_tried_in_an_hour(inventory: SqlInventory) -> None:
     """Of its own directory alone, until it is a day and an hour old."""
-    inventory = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
-    try:
-        for n, project in enumerate(["/p", "/p/q", "/other"]):
-            await inventory.admit(an_intent(a_vm(n, project=project), reserve_units=20_000), allow, NOW)
-        await inventory.move(a_hash(0), VmState.DESTROYING, "asked", NOW, broadcast_at=NOW)
-        await inventory.settle(a_hash(0), "forgotten", NOW + HOUR, forgotten_at=NOW + HOUR)
-        soon = await inventory.exposure("", NOW + HOUR / 2, ["/p", "/none"])
-        assert soon.shares == {"/p": Share(1, 34_250, 14_250, 2), "/none": Share(0, 0, 0, 0)}
-        later = await inventory.exposure("", NOW + 26 * HOUR, ["/p"])
-        assert later.shares == {"/p": Share(1, 20_000, 14_250, 0)}
-    finally:
-        await inventory.close()
+    for n, project in enumerate(["/p", "/p/q", "/other"]):
+        await inventory.admit(an_intent(a_vm(n, project=project), reserve_units=20_000), allow, NOW)
+    await inventory.move(a_hash(0), VmState.DESTROYING, "asked", NOW, broadcast_at=NOW)
+    await inventory.settle(a_hash(0), "forgotten", NOW + HOUR, forgotten_at=NOW + HOUR)
+    soon = await inventory.exposure("", NOW + HOUR / 2, ["/p", "/none"])
+    assert soon.shares == {"/p": Share(1, 34_250, 14_250, 2), "/none": Share(0, 0, 0, 0)}
+    later = await inventory.exposure("", NOW + 26 * HOUR, ["/p"])
+    assert later.shares == {"/p": Share(1, 20_000, 14_250, 0)}
 
 
 @given(st.floats(1e-9, 8760, allow_nan=False))

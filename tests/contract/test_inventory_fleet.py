@@ -2,18 +2,23 @@
 
 import asyncio
 import logging
+import os
+import signal
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from urllib.parse import quote_plus
 
 import psycopg
 import pytest
+from sqlalchemy import Connection, event
 
-from aleph_agentd.adapters.store import SqlInventory, StoreBroken, StoreNewer, engine
+from aleph_agentd.adapters.store import SqlInventory, StoreBroken, StoreNewer, engine, patience
 from aleph_agentd.adapters.store.errors import StoreTaken
 from aleph_agentd.adapters.store.schema import meta
 from aleph_agentd.domain.audit import Check
 from aleph_agentd.domain.errors import Denied
-from aleph_agentd.domain.model import Exposure
+from aleph_agentd.domain.model import Exposure, VmState
 from aleph_agentd.ports import StoreFull, StoreTrouble
 from support.inventory import NOW, RESERVE, a_hash, a_vm, allow, an_intent
 from support.postgres import PASSWORD, Postgres
@@ -75,6 +80,9 @@ async def test_no_error_and_no_log_line_shows_the_password(
         there + "none",
         there.replace("127.0.0.1", "no such host"),
         there + "?nonsense=1",
+        there.replace(quote_plus(PASSWORD), "wrong")
+        + f"&password={PASSWORD}".replace("&", "?", 1)
+        + "&port=1",
         f"postgresql+psycopg://aleph:{PASSWORD}@127.0.0.1:1/none",
         f"postgresql+psycopg://aleph@127.0.0.1:{PASSWORD}/none",
         there.replace("+psycopg", "+nodriver"),
@@ -126,14 +134,12 @@ async def test_a_writer_that_hangs_holds_up_the_others_for_seconds_only(
 
 
 @pytest.mark.fleet
-async def test_a_transaction_that_sleeps_is_ended_by_the_server(
-    server: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transaction_that_sleeps_is_ended_by_the_server(server: Postgres) -> None:
     """Who holds the lock and does nothing loses it, and what it had not committed."""
-    monkeypatch.setitem(engine._SERVER_SETTINGS, "idle_in_transaction_session_timeout", "100ms")
     database = server.database()
     inventory = await SqlInventory.open(database)
-    monkeypatch.undo()
+    shorter = "SET idle_in_transaction_session_timeout = '100ms'"
+    await inventory._transact(lambda connection: connection.exec_driver_sql(shorter) and None)
     other = await SqlInventory.open(database)
 
     def sleep(_: Exposure) -> None:
@@ -183,6 +189,115 @@ async def test_a_database_is_one_daemon_s(server: Postgres) -> None:
     await second.close()
     assert await first.admit(an_intent(a_vm()), allow, NOW)
     await first.close()
+
+
+@pytest.mark.fleet
+async def test_an_error_quotes_no_row(server: Postgres) -> None:
+    """What a server adds to its sentence holds keys and kill switches; neither message nor traceback repeats it."""
+    database = server.database()
+    inventory = await SqlInventory.open(database)
+    with psycopg.connect(server.dsn(database.rpartition("/")[2]), autocommit=True) as owner:
+        owner.execute("ALTER TABLE guest_keys ADD CONSTRAINT none CHECK (length(private_key) < 5)")
+    intent = an_intent(a_vm(), guest_key="-".join(["PRIV", "ATE"]))  # no line of a traceback has it in one
+    with pytest.raises(StoreTrouble) as trouble:
+        await inventory.admit(intent, allow, NOW)
+    assert "violates check constraint" in str(trouble.value)
+    assert "PRIV-ATE" not in "".join(traceback.format_exception(trouble.value)) + inventory.trouble
+    await inventory.close()
+
+
+@pytest.mark.fleet
+@pytest.mark.parametrize("written", [True, False])
+async def test_a_connection_lost_in_commit_is_told_as_unknown(server: Postgres, written: bool) -> None:
+    """Nothing may be broadcast on it; who reads again learns which it was, and the same request is made once."""
+    database = server.database()
+    inventory = await SqlInventory.open(database)
+    engine_ = inventory._writer
+
+    def cut(connection: Connection) -> None:
+        driver = connection.connection.dbapi_connection
+        if written:
+            driver.commit()
+            driver.execute("SELECT 1")  # without a transaction there would be nothing to ask the server for
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as owner:
+            owner.execute("SELECT pg_terminate_backend(%s, 5000)", (driver.info.backend_pid,))
+
+    event.listen(engine_, "commit", cut)
+    intent = an_intent(a_vm(), request_key="k", request_hash="h")
+    with pytest.raises(StoreTrouble, match="not known: read it again"):
+        await inventory.admit(intent, allow, NOW)
+    event.remove(engine_, "commit", cut)
+    assert (await inventory.get(a_hash(1)) is not None) is written
+    assert (await inventory.remembered("k") is not None) is written
+    if not written:
+        await inventory.admit(intent, allow, NOW)
+    assert (await inventory.exposure("s1", NOW)).reserved_units == RESERVE
+    await inventory.close()
+
+
+@pytest.mark.fleet
+async def test_a_server_that_only_hangs_is_not_waited_for(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside a transaction it is trouble, and nothing is written; before one, another connection serves."""
+    monkeypatch.setattr(patience, "LONGEST_S", 0.5)
+    inventory = await SqlInventory.open(server.database())
+    stopped = list[int]()
+
+    def hang(_: Exposure) -> None:
+        stopped.append(inventory._patience._connection.info.backend_pid)
+        os.kill(stopped[-1], signal.SIGSTOP)
+
+    try:
+        with pytest.raises(StoreTrouble):
+            await inventory.admit(an_intent(a_vm()), hang, NOW)
+        assert await inventory.get(a_hash(1)) is None
+        hang(await inventory.exposure("s1", NOW))
+        assert await inventory.get(a_hash(1)) is None
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert await inventory.admit(an_intent(a_vm()), allow, NOW)
+    await inventory.close()
+
+
+@pytest.mark.fleet
+async def test_who_opens_an_empty_database_at_once_makes_one_inventory(server: Postgres) -> None:
+    """Of several that all found nothing, one makes the tables."""
+    database = server.database()
+    opened = await asyncio.gather(*(SqlInventory.open(database) for _ in range(4)))
+    await opened[0].admit(an_intent(a_vm()), allow, NOW)
+    assert await opened[3].get(a_hash(1)) is not None
+    await asyncio.gather(*(one.close() for one in opened))
+
+
+@pytest.mark.parametrize("uid", [65_534, 2**32 - 2])
+async def test_a_uid_of_any_size_is_kept(inventory: SqlInventory, uid: int) -> None:
+    """Those of containers and directories have all 32 bits."""
+    await inventory.admit(an_intent(a_vm(uid=uid)), allow, NOW)
+    seen = await inventory.exposure("s1", NOW, uid=uid)
+    assert seen.unapproved_day_units == RESERVE
+
+
+@pytest.mark.fleet
+async def test_a_page_neither_waits_for_a_writer_nor_fails_for_one(server: Postgres) -> None:
+    """Its last row may be changing."""
+    database = server.database()
+    inventory, other = await SqlInventory.open(database), await SqlInventory.open(database)
+    await inventory.admit(an_intent(a_vm()), allow, NOW)
+
+    def page_meanwhile(_: Exposure) -> None:
+        with psycopg.connect(server.dsn(database.rpartition("/")[2])) as held:
+            held.execute("SELECT 1 FROM vms FOR UPDATE")
+            asyncio.run_coroutine_threadsafe(
+                other.page(states=list(VmState), limit=1, after=a_hash(1)), loop
+            ).result(5)
+
+    loop = asyncio.get_running_loop()
+    await inventory.admit(an_intent(a_vm(2)), page_meanwhile, NOW)
+    await inventory.close()
+    await other.close()
 
 
 def _error(code: str) -> Exception:

@@ -1,26 +1,16 @@
 """The SSH keys of VMs in the inventory."""
 
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from aleph_agentd.adapters.store import SqlInventory, sqlite_url
+from aleph_agentd.adapters.store import SqlInventory
 from aleph_agentd.domain.errors import NotFound
 from aleph_agentd.domain.model import VmState
 from aleph_agentd.ports import GuestKey, SetupResult, SetupScript
-from support.inventory import HOUR, NOW, a_vm, allow, an_intent
+from support.inventory import HOUR, NOW, Query, a_vm, allow, an_intent
 
-
-@pytest.fixture
-async def inventory(tmp_path: Path) -> AsyncIterator[SqlInventory]:
-    """An empty one."""
-    opened = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
-    yield opened
-    await opened.close()
+pytest_plugins = ["support.store_fixtures"]
 
 
 async def admitted(inventory: SqlInventory, seed: str, key: str = "PRIVATE") -> str:
@@ -66,7 +56,7 @@ async def test_a_vm_without_a_key_of_ours_has_none(inventory: SqlInventory) -> N
 
 
 @pytest.mark.parametrize("end", [VmState.GONE, VmState.FAILED])
-async def test_the_key_is_gone_when_the_vm_is(inventory: SqlInventory, tmp_path: Path, end: VmState) -> None:
+async def test_the_key_is_gone_when_the_vm_is(inventory: SqlInventory, query: Query, end: VmState) -> None:
     """The row stays as a tombstone, without it; nothing of it is left in the table. Another VM's stays."""
     item_hash, other = await admitted(inventory, "a"), await admitted(inventory, "b")
     await inventory.move(item_hash, VmState.DESTROYING, "test", NOW)
@@ -74,8 +64,7 @@ async def test_the_key_is_gone_when_the_vm_is(inventory: SqlInventory, tmp_path:
     assert await inventory.guest_key(item_hash) == GuestKey("PRIVATE")
     await inventory.move(item_hash, end, "test", NOW, ended_at=NOW, verified_at=NOW)
     assert await inventory.guest_key(item_hash) is None
-    with closing(sqlite3.connect(tmp_path / "inventory.db")) as connection:
-        assert connection.execute("SELECT item_hash FROM guest_keys").fetchall() == [(other,)]
+    assert query("SELECT item_hash FROM guest_keys") == [(other,)]
 
 
 async def test_a_setup_script_is_written_with_the_row_and_its_first_result_stays(

@@ -1,22 +1,17 @@
 """The inventory notices that it was lost or put back, and books what only the network knows (rules.md 7)."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from aleph_agentd.adapters.store import SqlBackups, SqlInventory, sqlite_url
+from aleph_agentd.domain.errors import Unavailable
 from aleph_agentd.domain.model import Expense, PublishedEnd, VmState
 from support.inventory import HOUR, NOW, RESERVE, a_hash, a_vm, allow, an_intent
+from support.postgres import Postgres
 
-
-@pytest.fixture
-async def inventory(tmp_path: Path) -> AsyncIterator[SqlInventory]:
-    """An empty one."""
-    opened = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
-    yield opened
-    await opened.close()
+pytest_plugins = ["support.store_fixtures"]
 
 
 async def test_starts_are_counted_on_from_the_larger_count(inventory: SqlInventory) -> None:
@@ -100,8 +95,9 @@ async def test_what_was_booked_by_the_network_is_not_booked_again_by_its_end(inv
     assert await inventory.balances([a_hash(1)]) == {a_hash(1): (0, 14_250)}
 
 
-async def test_a_copy_knows_that_it_is_one(inventory: SqlInventory, tmp_path: Path) -> None:
+async def test_a_copy_knows_that_it_is_one(tmp_path: Path) -> None:
     """Also one that is put back in the life in which it was made, or on another machine."""
+    inventory = await SqlInventory.open(sqlite_url(tmp_path / "inventory.db"))
     starts = await inventory.count_start(0, NOW)
     copy = tmp_path / "put back.db"
     with await SqlBackups(inventory, tmp_path).open() as source:
@@ -114,3 +110,15 @@ async def test_a_copy_knows_that_it_is_one(inventory: SqlInventory, tmp_path: Pa
         assert await restored.restored() is not None
         await restored.close()
     assert await inventory.starts() == starts
+    await inventory.close()
+
+
+@pytest.mark.fleet
+async def test_a_server_s_database_is_copied_by_its_own_tools(server: Postgres, tmp_path: Path) -> None:
+    """And nothing is left behind."""
+    inventory = await SqlInventory.open(server.database())
+    with pytest.raises(Unavailable) as refused:
+        await SqlBackups(inventory, tmp_path).open()
+    assert "pg_dump" in refused.value.hint
+    assert list(tmp_path.iterdir()) == []
+    await inventory.close()

@@ -1,41 +1,22 @@
 """What the inventory lets go, and what it never does."""
 
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from aleph_agentd.adapters.store import SqlInventory, sqlite_url
+from aleph_agentd.adapters.store import SqlInventory
 from aleph_agentd.domain.model import Expense, SignedMessage, VmState
-from support.inventory import HOUR, NOW, RESERVE, a_hash, a_vm, allow, an_intent
+from support.inventory import HOUR, NOW, RESERVE, Query, a_hash, a_vm, allow, an_intent
+
+pytest_plugins = ["support.store_fixtures"]
 
 DAY = timedelta(days=1)
 LATER = NOW + 31 * DAY
 """When what ended at NOW may go."""
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Its file."""
-    return tmp_path / "inventory.db"
-
-
-@pytest.fixture
-async def inventory(path: Path) -> AsyncIterator[SqlInventory]:
-    """An empty one."""
-    opened = await SqlInventory.open(sqlite_url(path))
-    yield opened
-    await opened.close()
-
-
-def count(path: Path, table: str) -> int:
-    """How many rows the file itself has."""
-    with closing(sqlite3.connect(path)) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+def count(query: Query, table: str) -> int:
+    """How many rows the database itself has."""
+    return int(query(f"SELECT count(*) FROM {table}")[0][0])
 
 
 async def ended(inventory: SqlInventory, seed: object, at: datetime = NOW, **facts: Any) -> str:
@@ -56,7 +37,7 @@ async def may_go(inventory: SqlInventory) -> list[str]:
 
 
 async def test_a_tombstone_goes_with_everything_that_was_signed_for_it(
-    inventory: SqlInventory, path: Path
+    inventory: SqlInventory, query: Query
 ) -> None:
     """Its movements of money stay."""
     item_hash = await ended(inventory, 1)
@@ -65,7 +46,7 @@ async def test_a_tombstone_goes_with_everything_that_was_signed_for_it(
     before = await inventory.balances([item_hash])
     assert await inventory.remove([item_hash, kept], LATER - 30 * DAY) == 1
     assert await inventory.get(item_hash) is None and await inventory.get(kept) is not None
-    assert [count(path, table) for table in ("vms", "signed_messages", "forgets", "extensions")] == [
+    assert [count(query, table) for table in ("vms", "signed_messages", "forgets", "extensions")] == [
         1,
         1,
         3,
@@ -98,10 +79,9 @@ async def test_the_oldest_goes_first_and_failed_ones_go_too(inventory: SqlInvent
     assert [vm.item_hash for vm in await inventory.outlived(LATER, 1)] == [a_hash(3)]
 
 
-async def sums(path: Path) -> dict[tuple[str, str], int]:
+def sums(query: Query) -> dict[tuple[str, str], int]:
     """What was moved, by account and UTC day."""
-    with closing(sqlite3.connect(path)) as connection:
-        rows = connection.execute("SELECT account, at, units FROM ledger").fetchall()
+    rows = query("SELECT account, at, units FROM ledger")
     found: dict[tuple[str, str], int] = {}
     for account, at, units in rows:
         day = f"{datetime.fromtimestamp(at / 1e6, UTC):%Y-%m-%d}"
@@ -109,32 +89,34 @@ async def sums(path: Path) -> dict[tuple[str, str], int]:
     return {key: units for key, units in found.items() if units}
 
 
-async def test_old_movements_are_summed_up_and_no_sum_changes(inventory: SqlInventory, path: Path) -> None:
+async def test_old_movements_are_summed_up_and_no_sum_changes(inventory: SqlInventory, query: Query) -> None:
     """Batch by batch; the VMs of one day share one movement for each account."""
     for n in range(10):
         await ended(inventory, n, NOW + (n % 2) * DAY)
     await inventory.count_in([Expense("a.0", NOW, "", 5)], NOW)
     await inventory.remove([a_hash(n) for n in range(10)], LATER)
-    before, rows = await sums(path), count(path, "ledger")
+    before, rows = sums(query), count(query, "ledger")
     went = 0
     while n := await inventory.sum_up(LATER, 3):
         went += n
     assert went == rows > 20
-    assert await sums(path) == before
-    assert count(path, "ledger") == len(before) == 2
+    assert sums(query) == before
+    assert count(query, "ledger") == len(before) == 2
     exposure = await inventory.exposure("", NOW + 2 * HOUR)
     assert (exposure.reserved_units, exposure.unbilled_units) == (0, 0)
     assert exposure.spent_day_units > 0
 
 
-async def test_movements_of_a_row_or_of_lately_stay_as_they_are(inventory: SqlInventory, path: Path) -> None:
+async def test_movements_of_a_row_or_of_lately_stay_as_they_are(
+    inventory: SqlInventory, query: Query
+) -> None:
     """All of a VM's, or none."""
     await ended(inventory, "has a row")
     gone = await ended(inventory, "gone")
     await inventory.remove([gone], LATER)
-    rows = count(path, "ledger")
+    rows = count(query, "ledger")
     assert await inventory.sum_up(NOW + timedelta(minutes=30), 100) == 0
-    assert count(path, "ledger") == rows
+    assert count(query, "ledger") == rows
     assert await inventory.sum_up(LATER, 100) == rows // 2
     assert (await inventory.balances([a_hash("has a row")]))[a_hash("has a row")][1] > 0
 

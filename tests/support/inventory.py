@@ -1,6 +1,8 @@
 """Rows for tests of the inventory, and an inventory in a temporary directory."""
 
 import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,6 +13,11 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 RATE = Decimal("3.9583333333333333")
 RESERVE = 20_000
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+"""A statement of the test's own to its rows."""
+Unwritable = Callable[[str], AbstractContextManager[None]]
+"""A table that takes no row meanwhile."""
 
 
 def a_hash(seed: object) -> str:

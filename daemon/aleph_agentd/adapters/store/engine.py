@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from ...ports import StoreTrouble
 from .errors import StoreBroken, StoreTaken, translated
 
 WRITES = "aleph_writes"
@@ -33,6 +34,8 @@ _SERVER_SETTINGS = {
     "statement_timeout": "20s",
     "idle_in_transaction_session_timeout": "5s",
     "default_transaction_isolation": "repeatable read",
+    # What we then broadcast is on its disk, whatever the server's own default is.
+    "synchronous_commit": "on",
     # A machine that vanished holds its locks for a minute, not for two hours.
     "tcp_keepalives_idle": "30s",
     "tcp_keepalives_interval": "10s",
@@ -85,7 +88,9 @@ def open_engine(url: URL | str, *, alone: bool = False) -> Engine:
         ) from None
     path = Path(url.database or "")
     _make_private(path)
-    engine = create_engine(url, connect_args={"isolation_level": None}, pool_size=1, max_overflow=0)
+    engine = create_engine(
+        url, connect_args={"isolation_level": None}, pool_size=1, max_overflow=0, hide_parameters=True
+    )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     _check(engine, path)
@@ -113,10 +118,19 @@ def _escaped(value: str) -> str:
 
 
 def where(engine: Engine) -> str:
-    """The database as people name it: the file, or the address without its password."""
-    return (
-        engine.url.database or "" if _is_sqlite(engine) else engine.url.render_as_string(hide_password=True)
-    )
+    """The database as people name it: the file, or the address without its password and whatever else it is given."""
+    url = engine.url
+    return url.database or "" if _is_sqlite(engine) else url.set(query={}).render_as_string()
+
+
+def trouble(error: DBAPIError | sqlite3.Error, engine: Engine, *, committing: bool = False) -> StoreTrouble:
+    """What to raise for it. Of a server's errors a traceback may show nothing: they quote the rows they are about."""
+    parts = [engine.url.password, *(engine.url.query.get(name) for name in ("password", "sslpassword"))]
+    secrets = [str(part) for part in parts if part]
+    told = translated(error, where(engine), secrets=secrets, committing=committing)
+    told.__cause__ = error if _is_sqlite(engine) else None
+    told.__suppress_context__ = True
+    return told
 
 
 def back_up(engine: Engine, version: int) -> Path | None:

@@ -90,17 +90,18 @@ def migrate(engine: Engine, steps: Mapping[int, Step] = STEPS, target: int = SCH
             "start the newer version again, or restore the copy made before its first start"
         )
     writer = engine.execution_options(**{WRITES: True})
-    if not found:
-        with writer.begin() as connection:
-            metadata.create_all(connection)
-            connection.execute(insert(meta).values(key=_KEY, value=str(target)))
-        return
-    if found < target:
+    if found and found < target:
         back_up(engine, found)
     for version in range(found + 1, target + 1):
         with writer.begin() as connection:
-            steps[version](connection)
-            connection.execute(update(meta).where(meta.c.key == _KEY).values(value=str(version)))
+            # Asked again where nobody else writes: another daemon may have done it meanwhile.
+            found = _version(connection, where(engine))
+            if not found:
+                metadata.create_all(connection)
+                connection.execute(insert(meta).values(key=_KEY, value=str(target)))
+            elif found < version:
+                steps[version](connection)
+                connection.execute(update(meta).where(meta.c.key == _KEY).values(value=str(version)))
 
 
 def _version(connection: Connection, path: str) -> int:

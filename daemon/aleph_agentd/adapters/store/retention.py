@@ -90,7 +90,7 @@ def sum_up(connection: Connection, before: datetime, limit: int) -> int:
 
 def _add(connection: Connection, day: datetime, account: str, units: int) -> None:
     summary = (movements.c.item_hash == SUMMARY) & (movements.c.account == account) & (movements.c.at == day)
-    before = connection.scalar(select(func.sum(movements.c.units)).where(summary)) or 0
+    before = int(connection.scalar(select(func.sum(movements.c.units)).where(summary)) or 0)
     connection.execute(delete(movements).where(summary))
     if units + before:
         cause = f"the movements of {day:%Y-%m-%d}"

@@ -12,7 +12,8 @@ def _words(name: str) -> Column[str]:
 
 
 def _count(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False)
+    # A uid has 32 bits, of which PostgreSQL's INTEGER takes 31.
+    return Column(name, Serial, nullable=False)
 
 
 vms = Table(
@@ -110,7 +111,7 @@ ledger = Table(
     Column("account", Text, nullable=False),
     Column("units", BigInteger, nullable=False),
     _words("cause"),
-    Column("uid", Integer, nullable=False, server_default="-1"),
+    Column("uid", Serial, nullable=False, server_default="-1"),
     Column("approval", Words, nullable=False, server_default=""),
     Index("ix_ledger_vm", "item_hash"),
     Index("ix_ledger_account", "account", "item_hash", "units"),

@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 from . import audit
 from .backlog import Backlog
-from .engine import WRITES, open_engine, where
-from .errors import translated
+from .engine import WRITES, open_engine, trouble
 from .migrations import migrate
+from .patience import Patience
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ class Transactions:
         self._engine = engine
         self._writer = engine.execution_options(**{WRITES: True})
         self._worker = worker
+        self._patience = Patience(engine)
         self._backlog = Backlog()
         self._own = copy_context()
         self.version = 0
@@ -81,17 +82,20 @@ class Transactions:
     def _run(
         self, work: Callable[[Connection], T], writes: bool, tell: asyncio.AbstractEventLoop | None
     ) -> T:
+        committing = False
         try:
             with (
+                self._patience.limited(),
                 self._backlog.handed(writes) as deeds,
                 (self._writer if writes else self._engine).begin() as connection,
             ):
                 audit.append(connection, deeds)
                 result = work(connection)
+                committing = writes
         except (DBAPIError, sqlite3.Error) as error:
-            trouble = translated(error, where(self._engine))
-            self.trouble = str(trouble) if writes else self.trouble
-            raise trouble from error
+            told = trouble(error, self._engine, committing=committing)
+            self.trouble = str(told) if writes else self.trouble
+            raise told  # noqa: B904 - it knows what may be shown of its cause
         self.trouble = "" if writes else self.trouble
         if writes and tell is not None and not tell.is_closed():
             # From here, not after the await: the caller may have been cancelled meanwhile. And for nobody:
@@ -112,6 +116,6 @@ def _open(url: URL | str, alone: bool) -> Engine:
         try:
             migrate(engine)
         except (DBAPIError, sqlite3.Error) as error:
-            raise translated(error, where(engine)) from error
+            raise trouble(error, engine)  # noqa: B904 - it knows what may be shown of its cause
         undo.pop_all()
     return engine

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import Integer, Text, bindparam, case, func, select
+from sqlalchemy import Text, bindparam, case, func, select
 
 from .ledger import RESERVED, SPENT
 from .schema import ledger
-from .types import UtcInstant
+from .types import Serial, UtcInstant
 
 
 def _unapproved() -> Any:
@@ -17,7 +17,7 @@ def _unapproved() -> Any:
             ledger.c.account == RESERVED,
             ledger.c.at > bindparam("since", type_=UtcInstant),
             ledger.c.units > 0,
-            ledger.c.uid == bindparam("uid", type_=Integer),
+            ledger.c.uid == bindparam("uid", type_=Serial),
             ledger.c.approval == "",
             ledger.c.item_hash != bindparam("besides", type_=Text),
         )

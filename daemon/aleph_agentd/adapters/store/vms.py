@@ -55,7 +55,16 @@ def get(connection: Connection, item_hash: str) -> Vm | None:
 
 def held(connection: Connection, item_hash: str) -> Vm:
     """The row, kept from changing until the transaction ends. Raises NotFound."""
-    row = connection.execute(select(vms).where(vms.c.item_hash == item_hash).with_for_update()).one_or_none()
+    return _sought(connection, item_hash, select(vms).with_for_update())
+
+
+def found(connection: Connection, item_hash: str) -> Vm:
+    """The row as it is. Raises NotFound."""
+    return _sought(connection, item_hash, select(vms))
+
+
+def _sought(connection: Connection, item_hash: str, query: Select[Any]) -> Vm:
+    row = connection.execute(query.where(vms.c.item_hash == item_hash)).one_or_none()
     if row is None:
         raise NotFound(f"There is no VM {item_hash[:64]} in the inventory.", "See aleph_list_my_vms.")
     return to_vm(row)
@@ -143,7 +152,7 @@ def page(connection: Connection, states: Sequence[VmState], limit: int, after: s
     """Newest first, from behind `after`. Raises NotFound when that row is no longer there."""
     query = select(vms).where(_in_passing(states))
     if after:
-        last = held(connection, after)
+        last = found(connection, after)
         earlier = or_(vms.c.created_at < last.created_at, vms.c.item_hash < last.item_hash)
         query = query.where(vms.c.created_at <= last.created_at, earlier)
     return _newest(connection, query, limit)
@@ -243,9 +252,9 @@ def next_due_at(connection: Connection, after: datetime | None) -> datetime | No
 
 def known(connection: Connection, item_hashes: Sequence[str]) -> dict[str, Vm]:
     """The rows among these hashes."""
-    found = (
+    rows = (
         to_vm(row)
         for chunk in chunks(item_hashes)
         for row in connection.execute(select(vms).where(vms.c.item_hash.in_(chunk)))
     )
-    return {vm.item_hash: vm for vm in found}
+    return {vm.item_hash: vm for vm in rows}
