@@ -66,7 +66,8 @@ async def run(call: Call, arguments: WaitArguments) -> Waited:
         ready = await _ready(call, vm)
         waited = loop.time() - start
         if ready or loop.time() >= deadline:
-            return await _answer(call, vm, ready, waited)
+            # Read again: what this look has seen is told, too.
+            return await _answer(call, await newest_attempt(call, vm), ready, waited)
         missing = "its setup runs" if vm.ssh_at else "SSH does not answer yet"
         await call.report(round(waited), arguments.timeout_s, f"{vm.name} is {vm.state}; {missing}")
         await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - loop.time())))

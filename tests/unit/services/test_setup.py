@@ -47,7 +47,7 @@ class Saying(FakeGuests):
 
 
 async def _wait(world: World, vm: Vm) -> Any:
-    arguments = {"item_hash": vm.item_hash, "timeout_s": 0.01}
+    arguments = {"item_hash": vm.item_hash, "timeout_s": 1e-9}
     return await Toolbox(world.services).call("aleph_wait_vm", arguments, caller=ALICE)
 
 
