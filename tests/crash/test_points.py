@@ -50,7 +50,7 @@ def test_the_store_begins_no_transaction_that_is_neither_a_write_nor_a_migration
     }
     run = "transactions: (self._writer if writes else self._engine).begin"
     assert begun - {"engine: engine.begin", "migrations: engine.begin"} == {"migrations: writer.begin", run}
-    assert sum(site.port == "writer" for site in sites()) == 2
+    assert sum(site.port == "writer" for site in sites()) == 1
 
 
 def test_every_point_has_a_name_of_its_own() -> None:

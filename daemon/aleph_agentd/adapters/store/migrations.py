@@ -99,7 +99,8 @@ def migrate(engine: Engine, steps: Mapping[int, Step] = STEPS, target: int = SCH
             if not found:
                 metadata.create_all(connection)
                 connection.execute(insert(meta).values(key=_KEY, value=str(target)))
-            elif found < version:
+                return
+            if found < version:
                 steps[version](connection)
                 connection.execute(update(meta).where(meta.c.key == _KEY).values(value=str(version)))
 
