@@ -23,7 +23,7 @@ demo: $(STAMP) ## rent a VM on a local network, log in, watch its lease end
 	@$(LIMIT) $(BIN)/aleph-agentd demo $(ARGS)
 
 test: $(STAMP) ## every test that needs nothing but this machine
-	$(LIMIT) $(PYTEST) -n 3 --dist loadscope tests --ignore=tests/clients --ignore=tests/live --ignore=tests/systemd $(ARGS)
+	$(LIMIT) $(PYTEST) -n 4 --dist loadscope tests --ignore=tests/clients --ignore=tests/live --ignore=tests/systemd $(ARGS)
 
 check: $(STAMP) ## lint, format, types
 	$(BIN)/ruff check .
