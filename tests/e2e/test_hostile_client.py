@@ -104,8 +104,9 @@ async def test_every_attack_by_a_tool_call_is_refused_with_its_code(victim: Vict
     async with victim.daemon.open() as client:
         got = {attack.why: await outcome(client, attack, victim.known) for attack in ATTACKS}
     assert got == {attack.why: attack.code for attack in ATTACKS}
-    log = (await victim.daemon.control("audit.list", {"limit": 500}))["entries"]
-    told = " ".join(entry["text"] for entry in log)
+    told, last = "", 0
+    while log := (await victim.daemon.control("audit.list", {"after": last, "limit": 500}))["entries"]:
+        told, last = told + " ".join(entry["text"] for entry in log), log[-1]["n"]
     assert [code for code in sorted({*got.values()} - NO_REFUSALS) if code not in told] == []
 
 
