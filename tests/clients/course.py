@@ -23,15 +23,15 @@ TOOLS = {
     "aleph_spend_report",
     "aleph_freeze",
 }
-LASTING = {"aleph_freeze"}
-"""What only the owner undoes: not for a daemon that others use after us."""
+LASTING = {"aleph_freeze", "aleph_adopt_vm"}
+"""What only the owner undoes, or allows: not for a daemon that others use after us. test_approvals has the adoption."""
 UNKNOWN_CRN = "ab" * 32
 
 ToolCall = tuple[str, dict[str, Any]]
 
 
 def whole_life(name: str) -> list[ToolCall]:
-    """All tools but the lasting one, on a VM that is named and never mentioned by its hash."""
+    """All tools but the lasting ones, on a VM that is named and never mentioned by its hash."""
     return [
         ("aleph_check_balance", {}),
         ("aleph_list_crns", {"min_compute_units": 2}),

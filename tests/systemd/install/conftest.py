@@ -29,7 +29,7 @@ MASKS = (
     (r"\d+ MiB", "MIB MiB"),
     (r"\d\d:\d\d UTC", "HH:MM UTC"),
     (r"\d+ s from", "S s from"),
-    (r"\d+ CRNs", "N CRNs"),
+    (r"\d+ CRNs?", "N CRNs"),
     (r"[\d,.]+ cr", "CR cr"),
     (r"US\$[\d,.]+", "US$USD"),
     (r"[\d,.]+ credits", "CR credits"),
