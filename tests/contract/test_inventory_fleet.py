@@ -18,7 +18,7 @@ from aleph_agentd.adapters.store.errors import StoreTaken
 from aleph_agentd.adapters.store.schema import meta
 from aleph_agentd.domain.audit import Check
 from aleph_agentd.domain.errors import Denied
-from aleph_agentd.domain.model import Exposure, VmState
+from aleph_agentd.domain.model import Exposure, Vm, VmState
 from aleph_agentd.ports import StoreFull, StoreTrouble
 from support.inventory import NOW, RESERVE, a_hash, a_vm, allow, an_intent
 from support.postgres import PASSWORD, Postgres
@@ -290,12 +290,13 @@ async def test_a_page_neither_waits_for_a_writer_nor_fails_for_one(server: Postg
     def page_meanwhile(_: Exposure) -> None:
         with psycopg.connect(server.dsn(database.rpartition("/")[2])) as held:
             held.execute("SELECT 1 FROM vms FOR UPDATE")
-            asyncio.run_coroutine_threadsafe(
-                other.page(states=list(VmState), limit=1, after=a_hash(1)), loop
-            ).result(5)
+            page = other.page(states=list(VmState), limit=1, after=a_hash(1))
+            pages.append(asyncio.run_coroutine_threadsafe(page, loop).result(5))
 
+    pages: list[list[Vm]] = []
     loop = asyncio.get_running_loop()
     await inventory.admit(an_intent(a_vm(2)), page_meanwhile, NOW)
+    assert pages == [[]], "nothing is older"
     await inventory.close()
     await other.close()
 

@@ -87,11 +87,15 @@ async def test_a_daemon_whose_database_was_deleted_tracks_all_its_vms_again(daem
 
 async def test_a_rebuilt_lease_that_ended_meanwhile_is_reaped(daemon):
     """Nobody tracked it, and it does not live on."""
-    await daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 3 / 3600})
+    made = await daemon.call("aleph_create_vm", {"name": "box", "ttl_hours": 3 / 3600})
     daemon.kill()
     forget_the_inventory(daemon)
+    assert daemon.live_instances() == [made["item_hash"]]
     daemon.start()
     await eventually(daemon.leaves_nothing, "the VM to be off the network")
+    [row] = await daemon.rows()
+    assert row["item_hash"] == made["item_hash"]
+    assert row["name"].startswith("recovered-")
 
 
 async def test_another_installation_s_vm_is_left_alone_until_an_hour_past_its_lease(daemon, elsewhere):

@@ -266,6 +266,7 @@ async def test_a_client_that_does_not_read_is_hung_up_on(
     monkeypatch.setattr(mcp_session, "STALL_S", 0.05)
     async with serving_mcp(tmp_path, FakeToolbox()) as mcp:
         raw = await mcp.handshaken()
+        assert mcp.opener.sessions == 1
         raw.writer.transport.pause_reading()
         for id_ in range(30):
             raw.call(id_, "echo", {"text": "x" * 100_000})
