@@ -18,13 +18,14 @@ from ..ports import Guests, Inventory, SetupResult, StoreTrouble
 from .auditor import Auditor
 from .inside import Inside
 from .jobs import Jobs
+from .shares import Shares
 
 log = logging.getLogger(__name__)
 
 DONE, FAILED, LOST, RUNNING = "done", "failed", "lost", "running"
 INTERVAL_S = 60
 """Between two looks for scripts that nobody carries on."""
-MOST = 8
+MOST, OF_SESSION = 8, 4
 """VMs that are asked at a time, beside those that callers work in; the others wait for their turn."""
 _FIRST_PAUSE_S, _GROWS, _MAX_PAUSE_S = 0.5, 1.5, 120.0
 """Soon back in a VM that boots or is quick; rarely in one that never answers or works for days."""
@@ -43,7 +44,7 @@ class Setup:
         self._inventory, self._jobs, self._auditor = inventory, jobs, auditor
         self.inside = Inside(guests, inventory)
         """Its own, so that scripts take no caller's turn."""
-        self._turns = asyncio.Semaphore(MOST)
+        self._shares = Shares(MOST, OF_SESSION)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -109,9 +110,10 @@ class Setup:
     async def _ask(self, vm: Vm, script: str, *, begun: bool) -> SetupResult | None:
         """Begin it, unless the VM has begun it: how it ended, or None. Raises Refusal while that is not known."""
         try:
-            async with self._turns:
+            async with self._shares.turn(vm.session):
                 if begun:
-                    wait_s = 0 if self._turns.locked() else _LOOK_S  # the last turn is for those that begin
+                    # The last turn is for those that begin.
+                    wait_s = 0 if self._shares.is_used_up(vm.session) else _LOOK_S
                     report = await self.inside.look(vm, _job(vm), wait_s)
                 else:
                     report = await self.inside.start(vm, _job(vm), script, 0)

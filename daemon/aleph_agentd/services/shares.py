@@ -21,3 +21,8 @@ class Shares:
             own = self._sessions[session] = asyncio.Semaphore(self._of_session)
         async with own, self._room:
             yield
+
+    def is_used_up(self, session: str) -> bool:
+        """Whether the next one of this session would wait."""
+        own = self._sessions.get(session)
+        return self._room.locked() or (own is not None and own.locked())

@@ -16,7 +16,7 @@ from aleph_agentd.services.turns import MOST_IN_ONE
 from aleph_agentd.timetable import set_up
 from aleph_agentd.tools.toolbox import Toolbox
 from support.fake_guests import FakeGuest, FakeGuests, _ends
-from support.world import ALICE, Machine, World, until
+from support.world import ALICE, BOB, Machine, World, until
 
 AT_ONCE = 2
 """VMs that are asked at a time, here."""
@@ -77,13 +77,15 @@ class Counting(FakeGuests):
     def __init__(self) -> None:
         super().__init__()
         self.now, self.most = 0, 0
+        self.doors: set[tuple[str, int]] = set()
 
-    async def run(self, *asked: Any, **more: Any) -> Ran:
+    async def run(self, door: Any, *asked: Any, **more: Any) -> Ran:
         """Like any other."""
+        self.doors.add((door.host, door.port))
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            return await super().run(*asked, **more)
+            return await super().run(door, *asked, **more)
         finally:
             self.now -= 1
 
@@ -155,6 +157,23 @@ async def test_only_some_vms_are_asked_at_a_time(world: World) -> None:
     await world.quiet()
     assert {(await _wait(world, vm))["setup"] for vm in vms} == {"done"}
     assert guests.most == AT_ONCE
+
+
+async def test_one_session_s_scripts_leave_turns_to_another_s(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of them hang."""
+    monkeypatch.setattr(setup, "OF_SESSION", 1)
+    async with machine.life() as world:
+        world.services.setup.inside.guests = guests = Counting()
+        guests.gate = asyncio.Event()
+        for n in range(AT_ONCE):
+            await world.create(name=f"box-{n}", setup="echo out")
+        bobs = await world.create(BOB, name="bobs", setup="echo out")
+        await until(lambda: (bobs.host_ipv4, bobs.ssh_port) in guests.doors)
+        assert len(guests.doors) == AT_ONCE
+        guests.gate.set()
+        await world.quiet()
 
 
 async def test_those_that_run_for_long_leave_a_turn_to_those_that_begin(
